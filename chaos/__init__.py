@@ -1,0 +1,1 @@
+"""The doubt: experiments and checkers that break clusters and judge them."""

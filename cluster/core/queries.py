@@ -1,0 +1,132 @@
+"""What can be asked about the state without changing it: frozen types, typed by their answer.
+
+Answers are frozen copies: nothing handed out changes afterwards. A list examines a bounded number
+of records a call and hands back a cursor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from cluster.core.model import (
+    DEFAULT_NAMESPACE,
+    Policy,
+    TaskStatus,
+    WorkerStatus,
+)
+
+A = TypeVar("A", covariant=True)
+
+EXAMINED_MAX = 5_000  # Records that one call may look at, whatever it filters.
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Generic[A]):
+    """Something to know; A is what is answered."""
+
+
+class TaskView(NamedTuple):
+    """A task as it was at the answer's index. Times are wall-clock milliseconds."""
+
+    id: str
+    type: str
+    payload: bytes
+    content_type: str
+    queue: str
+    priority: int
+    policy: Policy
+    requires: tuple[str, ...]
+    meta: tuple[tuple[str, str], ...]
+    traceparent: str | None
+    submitted_by: str | None
+    status: TaskStatus
+    created_at_ms: int
+    run_at_ms: int | None
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    retry_at_ms: int | None
+    attempts: int
+    deliveries: int
+    worker_id: str | None
+    lease_token: int | None
+    progress: bytes | None
+    result: bytes | None
+    error: str | None
+    cancel_requested: bool
+    waiting_for: str | None  # "worker" when pending and no connected worker serves it.
+
+
+class WorkerView(NamedTuple):
+    """A worker's session as it was at the answer's index."""
+
+    id: str
+    name: str
+    status: WorkerStatus
+    queues: tuple[str, ...]
+    tags: tuple[str, ...]
+    types: tuple[str, ...]
+    slots: int
+    current_tasks: tuple[str, ...]
+    tasks_processed: int
+    started_at_ms: int
+    last_heartbeat_ms: int
+    node: str
+
+
+class TaskPage(NamedTuple):
+    """Tasks, newest first, and where the next page begins."""
+
+    tasks: tuple[TaskView, ...]
+    next: int | None
+
+
+class Counts(NamedTuple):
+    """How much there is: by status, and how many were ever completed."""
+
+    by_status: tuple[tuple[TaskStatus, int], ...]  # Every status, in the enumeration's order.
+    completed_ever: int
+    workers_active: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetTask(Query[TaskView | None]):
+    """One task, or None."""
+
+    task_id: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class ListTasks(Query[TaskPage]):
+    """Tasks that match every filter given, newest first."""
+
+    status: TaskStatus | None = None
+    queue: str | None = None
+    type: str | None = None
+    worker_id: str | None = None
+    limit: int = 50
+    cursor: int | None = None  # What the page before handed back.
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class GetWorker(Query[WorkerView | None]):
+    """One worker, or None."""
+
+    worker_id: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class ListWorkers(Query[tuple[WorkerView, ...]]):
+    """Every session, the lost ones that are still remembered included, oldest first."""
+
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Query[Counts]):
+    """The totals, kept as the state changes: never a scan."""
+
+    namespace: str = DEFAULT_NAMESPACE

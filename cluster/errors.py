@@ -1,0 +1,65 @@
+"""Every error that Quorate raises, in one tree.
+
+QuorateError
+├── NotCommitted            it did not and will not happen; safe to repeat
+│   ├── NoQuorum            no leader could be reached in time
+│   └── Overloaded          a bounded queue is full
+├── OutcomeUnknown          it may have happened; repeat it only with the same id
+├── NotCaughtUp             this node has not applied the asked-for index in time
+├── StorageError            the data directory cannot be used
+│   ├── StorageDamaged      a file's content is wrong: which, where, and how to mend it
+│   └── StorageMismatch     the directory belongs to another node, cluster or version
+├── WireError               a peer sent what the protocol does not allow
+├── UnsupportedVersion      a log, snapshot or peer is newer than this program
+└── ConfigurationError      an option is wrong; says which and how to mend it
+"""
+
+from __future__ import annotations
+
+
+class QuorateError(Exception):
+    """The root: catch it to catch everything that Quorate raises on purpose."""
+
+
+class NotCommitted(QuorateError):
+    """The command did not and will not happen. It is safe to repeat it."""
+
+
+class NoQuorum(NotCommitted):
+    """No leader with a majority behind it could be reached before the time was up."""
+
+
+class Overloaded(NotCommitted):
+    """A bounded queue is full. It is safe to repeat, later."""
+
+
+class OutcomeUnknown(QuorateError):
+    """The command may have happened. Repeat it only with the same id (Raft dissertation, §6.3)."""
+
+
+class NotCaughtUp(QuorateError):
+    """This node did not reach the index that the reader asked for in time."""
+
+
+class StorageError(QuorateError):
+    """The data directory cannot be used."""
+
+
+class StorageDamaged(StorageError):
+    """A file holds what was never written there. Says which file and where."""
+
+
+class StorageMismatch(StorageError):
+    """The data directory belongs to another node, another cluster or another version."""
+
+
+class WireError(QuorateError):
+    """A peer sent what the protocol does not allow; its connection is dropped."""
+
+
+class UnsupportedVersion(QuorateError):
+    """A log, a snapshot or a peer speaks a version that this program does not know."""
+
+
+class ConfigurationError(QuorateError):
+    """An option is wrong or missing. The message says which one and how to mend it."""

@@ -1,0 +1,1 @@
+"""pysyncobj, made safe: engine, log, transport and wire format."""

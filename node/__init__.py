@@ -1,0 +1,1 @@
+"""The processes: coordinator, worker, and the command line."""
