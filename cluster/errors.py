@@ -10,6 +10,7 @@ QuorateError
 │   ├── StorageDamaged      a file's content is wrong: which, where, and how to mend it
 │   └── StorageMismatch     the directory belongs to another node, cluster or version
 ├── WireError               a peer sent what the protocol does not allow
+├── BrokenPromise           what must never be was seen: the node stops rather than go on
 ├── UnsupportedVersion      a log, snapshot or peer is newer than this program
 └── ConfigurationError      an option is wrong; says which and how to mend it
 """
@@ -55,6 +56,10 @@ class StorageMismatch(StorageError):
 
 class WireError(QuorateError):
     """A peer sent what the protocol does not allow; its connection is dropped."""
+
+
+class BrokenPromise(QuorateError):
+    """What must never be was seen. The node stops rather than go on from it."""
 
 
 class UnsupportedVersion(QuorateError):

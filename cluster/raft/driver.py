@@ -1,0 +1,219 @@
+"""Drives the engine on an asyncio loop: what a tick appended is durable before what it sent leaves.
+
+    tick  →  what it appended, votes and terms included, becomes one generation of the log
+          →  one write and one fdatasync for it, on the log's own thread; the loop goes on
+          →  every message of the tick waits until its generation is durable, in order
+
+That is the Ready loop of etcd-io/raft: write, sync, send. pysyncobj counts the leader itself as an
+acknowledgement at once, which is right only because nothing leaves before it is durable, and
+nothing is applied before it is durable here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+from cluster.errors import BrokenPromise, StorageError, WireError
+from cluster.raft.engine import Engine, EngineHooks, Message, Timing
+from cluster.raft.log import Generation, Log
+from cluster.raft.transport import Link, Mesh
+from cluster.raft.wire import Channel, Greeting, pack_frame
+
+logger = logging.getLogger(__name__)
+
+
+class DriverHooks:
+    """What the driver tells its owner. All are called on the loop; none may raise."""
+
+    def apply(self, index: int, term: int, command: bytes | None) -> None:
+        """Apply one committed entry; None is one of the engine's own."""
+        raise NotImplementedError
+
+    def engine_moved(self) -> None:
+        """A turn is over: leadership, links or the applied index may have changed."""
+        raise NotImplementedError
+
+    def peer_message(self, peer: str, content: Any) -> None:
+        """What the other side's `tell` said.
+
+        Raises:
+            WireError: it makes no sense.
+        """
+        raise NotImplementedError
+
+    def failed(self, error: BaseException) -> None:
+        """This node must stop: its disk failed, or a promise was found broken."""
+        raise NotImplementedError
+
+
+class Driver(EngineHooks):
+    """One member: the engine, its log, its links, its timers."""
+
+    def __init__(
+        self,
+        *,
+        greeting: Greeting,
+        peers: dict[str, str],
+        bind: str,
+        log: Log,
+        log_thread: Executor,
+        hooks: DriverHooks,
+        timing: Timing,
+        random: Callable[[], float],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._log = log
+        self._log_thread = log_thread
+        self._hooks = hooks
+        self._timing = timing
+        self._outbox: list[tuple[Link, Message]] = []
+        self._is_writing = False
+        self._is_scheduled = False
+        self._is_stopped = False
+        self._writer: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.mesh = Mesh(greeting=greeting, peers=peers, bind=bind, receiver=self)
+        self.engine = Engine(
+            node_id=greeting.node_id,
+            peers=peers,
+            log=log,
+            hooks=self,
+            timing=timing,
+            clock=self._loop.time,
+            random=random,
+        )
+        self.engine.apply_until = lambda: log.durable_index
+
+    async def start(self) -> None:
+        """Bind, dial, and begin to tick.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        await self.mesh.start()
+        self._on_timer()
+
+    async def stop(self) -> None:
+        """Stop ticking, finish the write in hand, close the links and the log."""
+        self._is_stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+        await self.mesh.stop()
+        self._log.close()
+
+    def wake(self) -> None:
+        """Have the engine tick in this turn of the loop, once, however often this is called."""
+        if not self._is_scheduled and not self._is_stopped:
+            self._is_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def tell(self, peer: str, content: Any) -> bool:
+        """Say *content* to the owner of the driver at *peer*; False if there is no link to it."""
+        link = self.mesh.links.get(peer)
+        if link is None:
+            return False
+        link.write(pack_frame(Channel.REPLICA, content))
+        return True
+
+    # What the links tell (transport.Receiver).
+
+    def link_up(self, link: Link) -> None:
+        self.engine.link_up(link.peer)
+        self.wake()
+
+    def link_down(self, link: Link) -> None:
+        self.engine.link_down(link.peer)
+        self.wake()
+
+    def frame_received(self, link: Link, channel: Channel, content: Any) -> None:
+        if self._is_stopped:
+            return
+        if channel is Channel.REPLICA:
+            self._hooks.peer_message(link.peer, content)
+            return
+        if channel is not Channel.RAFT or not isinstance(content, list):
+            raise WireError(f"a frame of channel {channel.name} has no place here")
+        try:
+            for message in content:
+                self.engine.receive(link.peer, message)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WireError(f"a Raft message cannot be understood: {error!r}") from error
+        except BrokenPromise as error:
+            self._fail(error)
+        self.wake()
+
+    # What the engine asks (engine.EngineHooks).
+
+    def send(self, peer: str, message: Message) -> bool:
+        link = self.mesh.links.get(peer)
+        if link is None:
+            return False
+        self._outbox.append((link, message))
+        return True
+
+    def apply(self, index: int, term: int, command: bytes | None) -> None:
+        self._hooks.apply(index, term, command)
+
+    def is_congested(self, peer: str) -> bool:
+        link = self.mesh.links.get(peer)
+        return link is None or link.is_congested
+
+    # The loop.
+
+    def _on_timer(self) -> None:
+        self._timer = self._loop.call_later(self._timing.heartbeat / 3, self._on_timer)
+        self._turn()
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        if self._is_stopped:
+            return
+        try:
+            self.engine.tick()
+            self._hooks.engine_moved()
+        except Exception as error:  # noqa: BLE001 - a bug stops the node rather than its meaning.
+            self._fail(error)
+            return
+        self._flush()
+
+    def _flush(self) -> None:
+        """Release the outbox, behind the generation that it depends on."""
+        if self._is_writing:
+            return  # What has come since goes with the next generation.
+        outbox, self._outbox = self._outbox, []
+        if not self._log.is_dirty:
+            _deliver(outbox)
+            return
+        self._is_writing = True
+        self._writer = self._loop.create_task(self._write(self._log.seal(), outbox))
+
+    async def _write(self, generation: Generation, outbox: list[tuple[Link, Message]]) -> None:
+        try:
+            await self._loop.run_in_executor(self._log_thread, self._log.write, generation)
+        except OSError as error:
+            self._fail(StorageError(f"the log cannot be written: {error}; the node stops"))
+            return
+        self._log.written(generation)
+        self._is_writing = False
+        _deliver(outbox)
+        self._turn()
+
+    def _fail(self, error: BaseException) -> None:
+        self._is_stopped = True
+        logger.critical("this node stops: %s", error)
+        self._hooks.failed(error)
+
+
+def _deliver(outbox: list[tuple[Link, Message]]) -> None:
+    """Write each link's messages as one frame, in order."""
+    by_link: dict[Link, list[Message]] = {}
+    for link, message in outbox:
+        by_link.setdefault(link, []).append(message)
+    for link, messages in by_link.items():
+        link.write(pack_frame(Channel.RAFT, messages))

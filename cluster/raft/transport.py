@@ -1,0 +1,251 @@
+"""Connections to the other nodes: one for each pair, dialled by the lower id, greeted, kept alive.
+
+Bytes are handed over as they arrive and written as they are given; what they mean is not known
+here. A link that says nothing for SILENCE_SECONDS is dropped and dialled again, because TCP's own
+retransmission would sleep through the end of a partition (RFC 6298: the timeout doubles each time).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from cluster.errors import QuorateError, WireError
+from cluster.raft.wire import (
+    FRAME_BYTES_MAX,
+    Channel,
+    FrameReader,
+    Greeting,
+    pack_frame,
+    pack_greeting,
+    parse_greeting,
+)
+
+logger = logging.getLogger(__name__)
+
+SILENCE_SECONDS = 2.0
+PING_SECONDS = 0.5
+DIAL_TIMEOUT_SECONDS = 1.0
+REDIAL_SECONDS = 0.1
+WRITE_BUFFER_BYTES_MAX = 8 * 1024 * 1024  # Beyond it a peer gets signs of life only.
+
+_PING = pack_frame(Channel.PING, None)
+
+
+class Receiver(Protocol):
+    """Whoever is told of what happens on the links. Called on the loop."""
+
+    def link_up(self, link: Link) -> None:
+        """Both sides have greeted; the peer can be written to."""
+
+    def link_down(self, link: Link) -> None:
+        """The link is gone, with whatever was in flight on it."""
+
+    def frame_received(self, link: Link, channel: Channel, content: Any) -> None:
+        """One whole frame, in the order it was sent.
+
+        Raises:
+            WireError: it makes no sense; the link is dropped.
+        """
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` as a pair; an IPv6 host stands in brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+class Mesh:
+    """This node's links to every other member."""
+
+    def __init__(
+        self, *, greeting: Greeting, peers: Mapping[str, str], bind: str, receiver: Receiver
+    ) -> None:
+        self.greeting = greeting
+        self.receiver = receiver
+        self.links: dict[str, Link] = {}
+        self._peers = dict(peers)
+        self._bind = bind
+        self._strangers: set[Link] = set()  # Accepted, not yet greeted.
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Bind, then dial every peer whose id is higher.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        host, port = split_address(self._bind)
+        self._server = await loop.create_server(lambda: Link(self, expects=None), host, port)
+        for peer in sorted(self._peers):
+            if self.greeting.node_id < peer:
+                self._tasks.append(loop.create_task(self._keep_dialling(peer)))
+        self._tasks.append(loop.create_task(self._keep_alive()))
+
+    async def stop(self) -> None:
+        """Close every link and the listener."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        for link in [*self.links.values(), *self._strangers]:
+            link.close()
+
+    def knows(self, node_id: str) -> bool:
+        """Whether *node_id* is a member other than this node."""
+        return node_id in self._peers
+
+    def greeted(self, link: Link) -> None:
+        """Take *link* as the one to its peer; an older one is dead, or none would be dialled."""
+        self._strangers.discard(link)
+        older = self.links.get(link.peer)
+        if older is not None:
+            older.abort()
+            self._lost(older)
+        self.links[link.peer] = link
+        self.receiver.link_up(link)
+
+    def opened(self, link: Link) -> None:
+        """Remember a link that has yet to greet."""
+        self._strangers.add(link)
+
+    def closed(self, link: Link) -> None:
+        """Forget *link*."""
+        self._strangers.discard(link)
+        self._lost(link)
+
+    def _lost(self, link: Link) -> None:
+        if self.links.get(link.peer) is link:
+            del self.links[link.peer]
+            self.receiver.link_down(link)
+
+    async def _keep_dialling(self, peer: str) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                host, port = split_address(self._peers[peer])
+                async with asyncio.timeout(DIAL_TIMEOUT_SECONDS):
+                    _, link = await loop.create_connection(
+                        lambda: Link(self, expects=peer), host, port
+                    )
+                await link.wait_closed()
+            except (OSError, TimeoutError) as error:
+                logger.debug("cannot reach %s at %s: %s", peer, self._peers[peer], error)
+            await asyncio.sleep(REDIAL_SECONDS)
+
+    async def _keep_alive(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            now = loop.time()
+            for link in [*self.links.values(), *self._strangers]:
+                if now - link.heard_at > SILENCE_SECONDS:
+                    logger.info("link to %s is silent; dropping it", link.peer or "a stranger")
+                    link.abort()
+                elif link.peer:
+                    link.write(_PING)
+
+
+class Link(asyncio.Protocol):
+    """One connection. It belongs to `peer` once both sides have greeted."""
+
+    def __init__(self, mesh: Mesh, *, expects: str | None) -> None:
+        self.peer = ""
+        self.greeting: Greeting | None = None
+        self.heard_at = 0.0
+        self._mesh = mesh
+        self._expects = expects  # Whom we dialled; None when they dialled us.
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+
+    # What the owner does.
+
+    def write(self, frame: bytes) -> None:
+        """Send *frame* after all that was written before; into nothing if the link is gone."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is written now may still arrive."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the peer takes less than it is given."""
+        transport = self._transport
+        return transport is None or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone."""
+        await asyncio.shield(self._closed)
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.heard_at = self._loop.time()
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._mesh.opened(self)
+        if self._expects is not None:
+            self.write(pack_greeting(self._mesh.greeting))
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self._loop.time()
+        try:
+            for channel, content in self._reader.feed(data):
+                self._take(channel, content)
+        except QuorateError as error:
+            logger.warning("dropping the link to %s: %s", self.peer or "a stranger", error)
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        if not self._closed.done():
+            self._closed.set_result(None)
+        self._mesh.closed(self)
+
+    def _take(self, channel: Channel, content: Any) -> None:
+        if self.greeting is None:
+            self._greet(channel, content)
+        elif channel is not Channel.PING:
+            self._mesh.receiver.frame_received(self, channel, content)
+
+    def _greet(self, channel: Channel, content: Any) -> None:
+        if channel is not Channel.GREETING:
+            raise WireError(f"a frame of channel {channel.name} came before the greeting")
+        greeting = parse_greeting(content)
+        mine = self._mesh.greeting
+        if greeting.cluster_id != mine.cluster_id:
+            raise WireError(
+                f"{greeting.node_id} is of cluster {greeting.cluster_id}, not of {mine.cluster_id}"
+            )
+        if not self._mesh.knows(greeting.node_id):
+            raise WireError(f"{greeting.node_id!r} is not a member of this cluster")
+        if self._expects not in (None, greeting.node_id):
+            raise WireError(f"dialled {self._expects}, but {greeting.node_id} answered")
+        self.greeting = greeting
+        self.peer = greeting.node_id
+        self._reader.bytes_max = FRAME_BYTES_MAX
+        if self._expects is None:
+            self.write(pack_greeting(mine))
+        self._mesh.greeted(self)
