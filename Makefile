@@ -1,0 +1,44 @@
+# Everything a visitor needs: `make demo` to see it run, `make test` to see it proved.
+# Nothing is installed by hand: the first target that needs .venv builds it (scripts/make-venv).
+
+VENV ?= .venv
+PYTHON ?=
+bin := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(VENV)/.for-use ## Three nodes and two workers on this machine; the leader is killed while you watch
+	@$(bin)/quorate up --nodes 3 --workers 2 --demo $(DEMO_FLAGS)
+
+test: $(VENV)/.for-development ## Run every test
+	@scripts/timed 'make test' $(bin)/python -m pytest $(TEST_FLAGS)
+
+check: $(VENV)/.for-development ## Lint, formatting and types
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+
+bench: $(VENV)/.for-development ## Submit 1,000 tasks from 20 threads to a cluster of its own, and report
+	@scripts/timed 'make bench' $(bin)/python tests/stress_test.py --cluster
+
+clean: ## Remove .venv and every cache
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps depend on pyproject.toml alone: a second `make` does nothing here. A PYTHON that was
+# asked for by name is looked at every time, so that a wrong one is never quietly ignored.
+$(VENV)/.for-use: pyproject.toml | $(if $(PYTHON),asked-python)
+	@scripts/make-venv '$(VENV)' . '$(PYTHON)'
+	@touch $@
+
+$(VENV)/.for-development: pyproject.toml | $(if $(PYTHON),asked-python)
+	@scripts/make-venv '$(VENV)' '.[dev]' '$(PYTHON)'
+	@touch $@ $(VENV)/.for-use
+
+.PHONY: asked-python
+asked-python:
+	@scripts/find-python '$(PYTHON)' > /dev/null
