@@ -1,0 +1,178 @@
+"""How work is written: the `task` decorator, what a handler is told, and what it may raise.
+
+Knows no network and no cluster: a handler is a function, and calling it just runs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from types import ModuleType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from cluster.errors import ConfigurationError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class GiveUp(Exception):
+    """Raised by a handler: this task failed, and trying it again would change nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a handler may know about the run it is in. Made bare, it serves a handler's tests."""
+
+    task_id: str = ""
+    type: str = ""
+    queue: str = "default"
+    attempt: int = 1
+    lease_token: int = 0  # Only grows: hand it on as a fencing token where effects are kept.
+    meta: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run should stop; a handler on a thread looks here now and then."""
+        return self.cancelled.is_set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What a submission of this type takes where its submitter says nothing."""
+
+    queue: str | None = None
+    timeout_seconds: float | None = None
+    max_attempts: int | None = None
+
+
+class Handler(Generic[P, R]):
+    """A function that runs tasks of one type. Calling it runs the function, nothing else.
+
+    A handler with one parameter beside the context is given the task's data as it is; one with
+    several is given the members of the data, an object, by name.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[Concatenate[Context, P], R], defaults: Defaults
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.defaults = defaults
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.parameters = _parameters_after_context(name, function)
+        update_wrapper(self, function)
+
+    def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(context, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<handler of {self.name!r}>"
+
+    def encode(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Turn a call's arguments into the task's data: what `bind` turns back."""
+        bound = inspect.Signature(self.parameters).bind(*args, **kwargs)
+        if len(self.parameters) == 1:
+            bound.apply_defaults()
+            return bound.arguments[self.parameters[0].name]
+        return dict(bound.arguments) or None
+
+    def bind(self, payload: Any) -> dict[str, Any]:
+        """Turn a task's data into the handler's arguments, by name.
+
+        Raises:
+            GiveUp: the data does not fit the parameters, and never will.
+        """
+        if len(self.parameters) == 1:
+            return {self.parameters[0].name: payload}
+        members = {} if payload is None else payload
+        if not isinstance(members, dict):
+            names = ", ".join(parameter.name for parameter in self.parameters) or "nothing"
+            raise GiveUp(f"{self.name} takes an object with {names}, not {type(payload).__name__}")
+        try:
+            # By name only: two parameters' values are never told apart by their order.
+            return dict(inspect.Signature(self._by_name()).bind(**members).arguments)
+        except TypeError as error:
+            raise GiveUp(f"{self.name}: {error}") from None
+
+    def _by_name(self) -> list[inspect.Parameter]:
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        return [parameter.replace(kind=keyword_only) for parameter in self.parameters]
+
+
+def task(
+    name: str,
+    *,
+    queue: str | None = None,
+    timeout: float | None = None,
+    max_attempts: int | None = None,
+) -> Callable[[Callable[Concatenate[Context, P], R]], Handler[P, R]]:
+    """Make a function the handler of the tasks of type *name*.
+
+    The first parameter is the `Context`. `async def` handlers share the worker's loop, plain ones
+    run on threads of their own. *timeout* is in seconds.
+    """
+    defaults = Defaults(queue=queue, timeout_seconds=timeout, max_attempts=max_attempts)
+
+    def decorate(function: Callable[Concatenate[Context, P], R]) -> Handler[P, R]:
+        return Handler(name, function, defaults)
+
+    return decorate
+
+
+def handlers_in(modules: Iterable[ModuleType]) -> dict[str, Handler[..., Any]]:
+    """Collect what the modules define or import by name: task type -> handler.
+
+    Raises:
+        ConfigurationError: two handlers claim one type.
+    """
+    handlers: dict[str, Handler[..., Any]] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if not isinstance(value, Handler):
+                continue
+            if handlers.setdefault(value.name, value) is not value:
+                raise ConfigurationError(f"two handlers claim the task type {value.name!r}")
+    return handlers
+
+
+def load_handlers(module_names: Iterable[str]) -> dict[str, Handler[..., Any]]:
+    """Import the modules and collect their handlers.
+
+    Raises:
+        ConfigurationError: a module is not there, or holds no handler.
+    """
+    modules = []
+    for name in module_names:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # The module is there; what *it* imports is not: its traceback says which.
+            raise ConfigurationError(f"there is no module {name!r} on the path or here") from None
+        if not handlers_in([module]):
+            raise ConfigurationError(f"module {name!r} holds no @task handler")
+        modules.append(module)
+    return handlers_in(modules)
+
+
+def _parameters_after_context(
+    name: str, function: Callable[..., Any]
+) -> tuple[inspect.Parameter, ...]:
+    parameters = tuple(inspect.signature(function).parameters.values())
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if not parameters:
+        raise TypeError(
+            f"the handler of {name!r} takes no context: its first parameter must be one"
+        )
+    if any(parameter.kind in variadic for parameter in parameters):
+        raise TypeError(f"the handler of {name!r} takes * or **: name each parameter instead")
+    if any(parameter.kind is inspect.Parameter.POSITIONAL_ONLY for parameter in parameters[1:]):
+        raise TypeError(f"the handler of {name!r} has positional-only parameters: data has names")
+    return parameters[1:]

@@ -1,0 +1,126 @@
+"""How handlers are written, found and given their data."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cluster.errors import ConfigurationError
+from node.tasks import Context, GiveUp, handlers_in, load_handlers, task
+
+
+@task("greet")
+def greet(_context: Context, name: str) -> str:
+    return f"Hello {name}"
+
+
+@task("images.resize", queue="images", timeout=60, max_attempts=5)
+async def resize(_context: Context, url: str, width_px: int = 100) -> str:
+    return f"{url}@{width_px}"
+
+
+@task("tick")
+def tick(_context: Context) -> str:
+    return "tock"
+
+
+def test_calling_a_handler_just_runs_it() -> None:
+    assert greet(Context(), "World") == "Hello World"
+
+
+async def test_calling_an_async_handler_gives_its_coroutine() -> None:
+    assert await resize(Context(), "http://a", width_px=7) == "http://a@7"
+
+
+def test_a_handler_with_one_parameter_is_given_the_data_as_it_is() -> None:
+    assert greet.encode("World") == "World"
+    assert greet.bind({"any": "value"}) == {"name": {"any": "value"}}
+
+
+def test_a_handler_with_several_parameters_is_given_members_by_name() -> None:
+    payload = resize.encode("http://a", width_px=200)
+
+    assert payload == {"url": "http://a", "width_px": 200}
+    assert resize.bind(payload) == payload
+
+
+def test_a_parameter_with_a_default_may_be_left_out() -> None:
+    assert resize.bind({"url": "http://a"}) == {"url": "http://a"}
+
+
+@pytest.mark.parametrize(
+    "payload", ["http://a", None, {}, {"url": "a", "hieght": 1}, {"width_px": 1}, [1, 2]]
+)
+def test_data_that_does_not_fit_the_parameters_is_given_up(payload: Any) -> None:
+    with pytest.raises(GiveUp, match=r"images\.resize"):
+        resize.bind(payload)
+
+
+def test_a_handler_without_parameters_takes_no_data() -> None:
+    assert tick.bind(None) == {}
+    with pytest.raises(GiveUp, match="takes an object with nothing, not str"):
+        tick.bind("data")
+
+
+def test_a_handler_must_name_its_parameters() -> None:
+    with pytest.raises(TypeError, match="name each parameter"):
+
+        @task("variadic")
+        def variadic(_context: Context, *parts: str) -> None: ...
+
+
+def test_a_handler_must_take_its_context() -> None:
+    with pytest.raises(TypeError, match="takes no context"):
+
+        @task("bare")  # type: ignore[arg-type]
+        def bare() -> None: ...
+
+
+def test_a_handler_keeps_the_function_s_own_name_and_text() -> None:
+    assert greet.__name__ == "greet"  # type: ignore[attr-defined]
+    assert resize.defaults.queue == "images"
+    assert resize.is_async
+
+
+def test_a_module_serves_the_handlers_that_it_holds() -> None:
+    module = ModuleType("work")
+    module.greet = greet  # type: ignore[attr-defined]
+    module.same_one_again = greet  # type: ignore[attr-defined]
+
+    assert handlers_in([module]) == {"greet": greet}
+
+
+def test_two_handlers_of_one_type_are_refused() -> None:
+    @task("greet")
+    def impostor(_context: Context, name: str) -> str:
+        return name
+
+    module = ModuleType("work")
+    module.greet = greet  # type: ignore[attr-defined]
+    module.impostor = impostor  # type: ignore[attr-defined]
+
+    with pytest.raises(ConfigurationError, match="two handlers claim the task type 'greet'"):
+        handlers_in([module])
+
+
+def test_a_module_that_is_not_there_is_said_so() -> None:
+    with pytest.raises(ConfigurationError, match="no module 'nowhere_to_be_found'"):
+        load_handlers(["nowhere_to_be_found"])
+
+
+def test_a_module_without_a_handler_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="holds no @task handler"):
+        load_handlers(["json"])
+
+
+def test_the_built_in_types_are_a_module_like_any_other() -> None:
+    assert set(load_handlers(["node.handlers"])) == {
+        "process",
+        "calculate",
+        "echo",
+        "sleep",
+        "fail",
+        "noop",
+    }
