@@ -5,20 +5,46 @@ It owns batching, forwarding to the leader and the fate of every proposal; it kn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import heapq
+import logging
+import random
+import secrets
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from cluster.core.commands import Command
-from cluster.core.model import Event
+from cluster import codec
+from cluster.barriers import Barriers
+from cluster.core.commands import BeginTerm, Command, Tick
+from cluster.core.machine import Machine
 from cluster.core.queries import Query
+from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, Overloaded, WireError
+from cluster.proposals import Parcel, Proposal, Proposals
+from cluster.raft.driver import Driver, DriverHooks
+from cluster.raft.engine import Timing
+from cluster.raft.identity import claim, cluster_id_of
+from cluster.raft.log import Log
+from cluster.raft.storage import Directory
+from cluster.raft.transport import Link
+from cluster.raft.wire import WIRE_VERSION, Greeting
+from cluster.watching import Watch
 
 R = TypeVar("R")
 A = TypeVar("A")
 
+logger = logging.getLogger(__name__)
+
 PROPOSE_TIMEOUT_SECONDS = 5.0  # How long a write or a read waits for a leader.
+WAITING_MAX = 20_000  # Proposals that may wait for a leader; more are refused at once.
+ENTRY_BYTES = 4 * 1024 * 1024  # Beyond it what waits is parted into several log entries.
+_EXPIRY_SECONDS = 0.1  # How finely timeouts are kept.
+_NOBODY = ""  # The origin of what the replica proposes for itself.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +67,8 @@ class Consistency(StrEnum):
     STALE = "stale"
 
 
-class Committed(NamedTuple, Generic[R]):
+@dataclass(frozen=True, slots=True)
+class Committed(Generic[R]):
     """A reply, and the log index and term of the entry that carried the command."""
 
     reply: R
@@ -49,7 +76,8 @@ class Committed(NamedTuple, Generic[R]):
     term: int
 
 
-class Answered(NamedTuple, Generic[A]):
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[A]):
     """An answer, the index that it reflects, and how long ago this node last heard its leader."""
 
     value: A
@@ -96,8 +124,49 @@ class ClusterStatus:
     staleness_seconds: float = field(default=float("inf"))
 
 
-class Replica:
+class Replica(DriverHooks):
     """One node's part of the replicated machine. Everything runs on the loop that started it."""
+
+    def __init__(
+        self, settings: ReplicaSettings, storage: Directory, log: Log, me: Greeting
+    ) -> None:
+        self.node_id = settings.node_id
+        self.settings = settings
+        self.machine = Machine(lease_ms=round(settings.lease_seconds * 1000))
+        self._loop = asyncio.get_running_loop()
+        self._storage = storage
+        self._log_thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._timing = Timing()
+        peers = {id_: raft for id_, raft in settings.members.items() if id_ != settings.node_id}
+        self._driver = Driver(
+            greeting=me,
+            peers=peers,
+            bind=settings.raft_bind or settings.members[settings.node_id],
+            log=log,
+            log_thread=self._log_thread,
+            hooks=self,
+            timing=self._timing,
+            random=random.SystemRandom().random,
+        )
+        self._engine = self._driver.engine
+        self._proposals = Proposals()
+        self._barriers = Barriers(self._driver)
+        self._origin = f"{settings.node_id}/{secrets.token_hex(4)}"  # Another after each start.
+        self._intake: list[tuple[str, int, list[bytes]]] = []  # For the next entry, if we lead.
+        self._taken: dict[str, int] = {}  # Origin -> newest parcel taken in `_taken_term`.
+        self._taken_term = 0
+        self._held: list[tuple[str, int, str, int, list[bytes]]] = []  # Until this leader serves.
+        self._is_dispatching = False
+        self._leadership: tuple[object, ...] = ()
+        self._was_serving = False
+        self._applied_term = 0
+        self._clock_base_ms = self._clock_start = 0.0
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._is_tick_due = False
+        self._applied_waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._watches: set[Watch] = set()
+        self._failed: asyncio.Future[BaseException] = self._loop.create_future()
+        self._expiry: asyncio.TimerHandle | None = None
 
     @classmethod
     async def start(cls, settings: ReplicaSettings) -> Replica:
@@ -108,15 +177,43 @@ class Replica:
             ConfigurationError: the settings contradict each other.
             OSError: the Raft address cannot be bound.
         """
-        raise NotImplementedError
+        if settings.node_id not in settings.members:
+            raise ConfigurationError(
+                f"node {settings.node_id!r} is not among the cluster's members "
+                f"({', '.join(sorted(settings.members))}); name it in --cluster"
+            )
+        storage = Directory(settings.data)
+        try:
+            identity = claim(
+                storage,
+                cluster_id=cluster_id_of(settings.members),
+                node_id=settings.node_id,
+                incarnation=secrets.token_hex(8),
+            )
+            log = Log.recover(storage)
+            replica = cls(settings, storage, log, Greeting(WIRE_VERSION, *identity, settings.http))
+            await replica._driver.start()
+        except BaseException:
+            storage.close()
+            raise
+        replica._expire()
+        return replica
 
     async def stop(self) -> None:
-        """Hand leadership over if this node leads, then leave the loop clean."""
-        raise NotImplementedError
+        """Leave the loop clean; whoever still waits for a proposal is told that it is unknown."""
+        for timer in (self._tick_timer, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        await self._driver.stop()
+        self._proposals.expire(float("inf"))
+        for watch in list(self._watches):
+            watch.close()
+        self._log_thread.shutdown()
+        self._storage.close()
 
     async def wait_failed(self) -> BaseException:
         """Wait for what must stop the process (a failed fsync, a foreign log): it never heals."""
-        raise NotImplementedError
+        return await asyncio.shield(self._failed)
 
     async def propose(
         self, command: Command[R], *, timeout_seconds: float = PROPOSE_TIMEOUT_SECONDS
@@ -127,7 +224,14 @@ class Replica:
             NotCommitted: it did not and will not happen; safe to repeat.
             OutcomeUnknown: it may have happened; repeat it only with the same id.
         """
-        raise NotImplementedError
+        if len(self._proposals) >= WAITING_MAX:
+            raise Overloaded(f"{WAITING_MAX} commands already wait for a leader; repeat it later")
+        future = self._loop.create_future()
+        deadline = self._loop.time() + timeout_seconds
+        self._proposals.add(Proposal(codec.pack_command(command), future, deadline))
+        self._dispatch_soon()
+        outcome = await future
+        return Committed(outcome.reply, outcome.log_index, outcome.term)
 
     async def read(
         self,
@@ -143,16 +247,298 @@ class Replica:
             NoQuorum: no leader confirmed the read in time.
             NotCaughtUp: this node has not applied *min_index* in time.
         """
-        raise NotImplementedError
+        deadline = self._loop.time() + timeout_seconds
+        index = min_index
+        if consistency is Consistency.LINEARIZABLE:
+            index = max(index, await self._read_index(deadline))
+        await self._wait_applied(index, deadline)
+        return Answered(
+            self.machine.answer(query),
+            self._engine.applied_index,
+            self._engine.term,
+            self._staleness(),
+        )
 
-    def watch(self) -> AsyncIterator[Event]:
-        """Every event that this node applies from this call on, in order.
-
-        Raises:
-            QuorateError: the reader fell behind by more than the buffer holds.
-        """
-        raise NotImplementedError
+    def watch(self) -> Watch:
+        """Every event that this node applies from this call on, in order; close it when done."""
+        watch = Watch(self._watches.discard)
+        self._watches.add(watch)
+        return watch
 
     def status(self) -> ClusterStatus:
         """This node's own view of the cluster, now."""
-        raise NotImplementedError
+        engine = self._engine
+        if engine.is_leader:
+            role = Role.LEADER
+        else:
+            role = Role.CANDIDATE if engine.is_candidate else Role.FOLLOWER
+        limit = self._timing.leader_fallback if engine.is_leader else self._timing.election_max
+        return ClusterStatus(
+            node_id=self.node_id,
+            role=role,
+            term=engine.term,
+            leader=engine.leader,
+            commit_index=engine.commit_index,
+            applied_index=engine.applied_index,
+            members=tuple(self._member_status(id_) for id_ in sorted(self.settings.members)),
+            has_quorum=engine.leader is not None and engine.leader_contact() < limit,
+            state_hash=self.machine.state_hash.hex(),
+            cluster_time_ms=self.machine.cluster_time_ms,
+            version=version("quorate"),
+            staleness_seconds=self._staleness(),
+        )
+
+    # What the driver tells (driver.DriverHooks).
+
+    def apply(self, index: int, term: int, command: bytes | None) -> None:
+        if term > self._applied_term:
+            self._applied_term = term
+            self._proposals.term_applied(term)
+        if command is None:
+            return
+        entry = codec.unpack_entry(command)
+        applied = self.machine.apply_entry(
+            [command for group in entry.groups for command in group.commands],
+            index=index,
+            term=term,
+            cluster_time_ms=entry.cluster_time_ms,
+            wall_time_ms=entry.wall_time_ms,
+        )
+        self.machine.seal(command, codec.pack_outcome(applied.replies, applied.events))
+        start = 0
+        for group in entry.groups:
+            stop = start + len(group.commands)
+            if group.origin == self._origin:
+                self._proposals.committed(group.request, applied.replies[start:stop], index, term)
+            elif group.origin == _NOBODY:
+                self._is_tick_due = False
+            start = stop
+        for watch in self._watches:
+            watch.push(applied.events)
+
+    def engine_moved(self) -> None:
+        engine = self._engine
+        leadership = (engine.term, engine.leader, self._leader_link())
+        if leadership != self._leadership:
+            self._leadership = leadership
+            self._leader_changed()
+        if engine.is_serving != self._was_serving:
+            self._was_serving = engine.is_serving
+            if self._was_serving:
+                self._begin_serving()
+        self._barriers.advance()
+        self._wake_applied_waiters()
+        if self._was_serving:
+            self._plan_tick()
+        if len(self._proposals):
+            self._dispatch_soon()
+
+    def peer_message(self, peer: str, content: Any) -> None:
+        match content:
+            case ["propose", int(term), str(origin), int(number), list(commands)]:
+                self._take_parcel(peer, term, origin, number, commands)
+            case ["refuse", str(origin), int(number)]:
+                if origin == self._origin:
+                    self._proposals.refused(number)
+                    self._dispatch_soon()
+            case ["read", int(request)]:
+                self._barriers.add(
+                    lambda index: _ignore(self._driver.tell(peer, ["read_at", request, index]))
+                )
+                self._driver.wake()
+            case ["read_at", int(request), int(index)]:
+                self._barriers.answered(request, index)
+            case _:
+                raise WireError(f"a message between replicas cannot be understood: {content!r:.80}")
+
+    def failed(self, error: BaseException) -> None:
+        if not self._failed.done():
+            self._failed.set_result(error)
+        self._proposals.expire(float("inf"))
+
+    # Proposals on their way to the log.
+
+    def _dispatch_soon(self) -> None:
+        """Hand over in this turn of the loop all that was proposed in it."""
+        if not self._is_dispatching:
+            self._is_dispatching = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._is_dispatching = False
+        engine = self._engine
+        if engine.is_serving:
+            for parcel in self._proposals.take_parcels(engine.term):
+                self._intake.append((self._origin, parcel.number, parcel.commands()))
+            self._append_intake()
+        elif self._leader_link() is not None:
+            for parcel in self._proposals.take_parcels(engine.term):
+                self._forward(parcel)
+
+    def _forward(self, parcel: Parcel) -> None:
+        leader = self._engine.leader
+        assert leader is not None
+        self._driver.tell(
+            leader, ["propose", parcel.term, self._origin, parcel.number, parcel.commands()]
+        )
+
+    def _take_parcel(
+        self, peer: str, term: int, origin: str, number: int, commands: list[bytes]
+    ) -> None:
+        """As the leader, take in what another node hands over; or say that it is refused."""
+        engine = self._engine
+        if term == self._taken_term and number <= self._taken.get(origin, 0):
+            return  # Sent again over a new link; the log decides its fate.
+        if not engine.is_leader or engine.term != term:
+            self._driver.tell(peer, ["refuse", origin, number])
+        elif not engine.is_serving:
+            self._held.append((peer, term, origin, number, commands))
+        else:
+            if self._taken_term != term:
+                self._taken_term, self._taken = term, {}
+            self._taken[origin] = number
+            self._intake.append((origin, number, commands))
+            self._dispatch_soon()
+
+    def _append_intake(self) -> None:
+        """Make log entries of what was taken in, each stamped with both clocks."""
+        while self._intake:
+            size = count = 0
+            for _, _, commands in self._intake:
+                size += sum(map(len, commands))
+                if count and size > ENTRY_BYTES:
+                    break
+                count += 1
+            groups, self._intake = self._intake[:count], self._intake[count:]
+            self._engine.append(codec.pack_entry(*self._stamp(), groups))
+            self._driver.wake()
+
+    def _stamp(self) -> tuple[int, int]:
+        """Cluster time, which goes on where the log left it, and wall time; never backward."""
+        elapsed_ms = (self._loop.time() - self._clock_start) * 1000
+        return int(self._clock_base_ms + elapsed_ms), time.time_ns() // 1_000_000
+
+    # Changes of leadership.
+
+    def _leader_link(self) -> Link | None:
+        leader = self._engine.leader
+        return None if leader is None else self._driver.mesh.links.get(leader)
+
+    def _leader_changed(self) -> None:
+        held, self._held = self._held, []
+        for peer, term, origin, number, commands in held:
+            self._take_parcel(peer, term, origin, number, commands)
+        if not self._engine.is_leader:
+            self._intake.clear()
+        self._barriers.leader_changed()
+        if self._leader_link() is not None:
+            for parcel in self._proposals.sent_in(self._engine.term):
+                self._forward(parcel)
+        self._dispatch_soon()
+
+    def _begin_serving(self) -> None:
+        """Go on with cluster time where the log left it, and give every session its grace."""
+        self._clock_base_ms = float(self.machine.cluster_time_ms)
+        self._clock_start = self._loop.time()
+        self._is_tick_due = False
+        self._intake.insert(0, (_NOBODY, 0, [codec.pack_command(BeginTerm())]))
+        held, self._held = self._held, []
+        for peer, term, origin, number, commands in held:
+            self._take_parcel(peer, term, origin, number, commands)
+        self._dispatch_soon()
+        logger.info("%s leads term %d", self.node_id, self._engine.term)
+
+    # Time that the machine waits for.
+
+    def _plan_tick(self) -> None:
+        """Set the timer to the machine's next deadline, by whichever clock comes first."""
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+            self._tick_timer = None
+        if self._is_tick_due:
+            return
+        deadline = self.machine.next_deadline()
+        cluster_ms, wall_ms = self._stamp()
+        waits = [
+            due - now
+            for due, now in ((deadline.cluster_ms, cluster_ms), (deadline.wall_ms, wall_ms))
+            if due is not None
+        ]
+        if waits:
+            self._tick_timer = self._loop.call_later(max(0, min(waits)) / 1000, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_timer = None
+        if self._engine.is_serving and not self._is_tick_due:
+            self._is_tick_due = True
+            self._intake.append((_NOBODY, 0, [codec.pack_command(Tick())]))
+            self._dispatch_soon()
+
+    # Reads.
+
+    async def _read_index(self, deadline: float) -> int:
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._barriers.add(lambda index: None if future.done() else future.set_result(index))
+        self._driver.wake()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await future
+        except TimeoutError:
+            raise NoQuorum("no leader confirmed the read in time") from None
+
+    async def _wait_applied(self, index: int, deadline: float) -> None:
+        if index <= self._engine.applied_index:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        heapq.heappush(self._applied_waiters, (index, id(future), future))
+        try:
+            async with asyncio.timeout_at(deadline):
+                await future
+        except TimeoutError:
+            raise NotCaughtUp(
+                f"this node has applied {self._engine.applied_index}, not yet {index}"
+            ) from None
+
+    def _wake_applied_waiters(self) -> None:
+        applied = self._engine.applied_index
+        while self._applied_waiters and self._applied_waiters[0][0] <= applied:
+            future = heapq.heappop(self._applied_waiters)[2]
+            if not future.done():
+                future.set_result(None)
+
+    # What is told of this node.
+
+    def _staleness(self) -> float:
+        return 0.0 if self._engine.is_leader else self._engine.leader_contact()
+
+    def _member_status(self, id_: str) -> MemberStatus:
+        engine, link = self._engine, self._driver.mesh.links.get(id_)
+        is_self = id_ == self.node_id
+        role = Role.LEADER if id_ == engine.leader else Role.FOLLOWER
+        http = self.settings.http if is_self else None
+        if link is not None and link.greeting is not None:
+            http = link.greeting.http
+        return MemberStatus(
+            id=id_,
+            raft=self.settings.members[id_],
+            http=http,
+            role=role if is_self or link is not None else None,
+            match_index=engine.last_index if is_self else engine.match_index(id_),
+            last_contact_seconds=self._silence(id_),
+            is_reachable=is_self or link is not None,
+        )
+
+    def _silence(self, id_: str) -> float | None:
+        """Seconds since *id_* was heard; None if it is not linked."""
+        if id_ == self.node_id:
+            return 0.0
+        link = self._driver.mesh.links.get(id_)
+        return None if link is None else max(0.0, self._loop.time() - link.heard_at)
+
+    def _expire(self) -> None:
+        self._expiry = self._loop.call_later(_EXPIRY_SECONDS, self._expire)
+        self._proposals.expire(self._loop.time())
+
+
+def _ignore(_: object) -> None:
+    """Drop what a call returned."""

@@ -1,0 +1,73 @@
+"""Linearizable reads without a log entry: ReadIndex (Ongaro's dissertation, §6.4).
+
+A reader waits for an index at which the leader certainly led after the reader asked: the leader
+notes its commit index, begins a round of heartbeats, and hands the index out once a majority has
+echoed that round. One round serves all that wait; a follower asks its leader, for all its readers
+at once. A read may always be asked for again, so whatever goes wrong is answered by asking anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cluster.raft.driver import Driver
+
+Waiter = Callable[[int], None]  # Called with the index, once.
+
+
+class _Round(NamedTuple):
+    number: int
+    commit_index: int
+    waiters: list[Waiter]
+
+
+class Barriers:
+    """Who waits for a read index, on this node and on those that asked it."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._waiting: list[Waiter] = []
+        self._round: _Round | None = None
+        self._asked: dict[int, list[Waiter]] = {}  # Requests to the leader, by number.
+        self._requests = 0
+
+    def add(self, waiter: Waiter) -> None:
+        """Have *waiter* called with an index from now on; `advance` does the work."""
+        self._waiting.append(waiter)
+
+    def leader_changed(self) -> None:
+        """Ask anew: the leader, its term or the link to it is another."""
+        if self._round is not None:
+            self._waiting.extend(self._round.waiters)
+            self._round = None
+        for waiters in self._asked.values():
+            self._waiting.extend(waiters)
+        self._asked.clear()
+
+    def answered(self, request: int, index: int) -> None:
+        """The leader's answer to one of this node's requests."""
+        for waiter in self._asked.pop(request, ()):
+            waiter(index)
+
+    def advance(self) -> None:
+        """Begin, confirm or forward, as far as possible now."""
+        engine = self._driver.engine
+        if self._round is not None and engine.confirmed_round >= self._round.number:
+            confirmed, self._round = self._round, None
+            for waiter in confirmed.waiters:
+                waiter(confirmed.commit_index)
+        if not self._waiting:
+            return
+        if engine.is_serving:
+            if self._round is None:
+                waiters, self._waiting = self._waiting, []
+                self._round = _Round(engine.begin_round(), engine.commit_index, waiters)
+                self._driver.wake()
+        elif engine.leader not in (None, engine.node_id):
+            self._ask(str(engine.leader))
+
+    def _ask(self, leader: str) -> None:
+        self._requests += 1
+        if self._driver.tell(leader, ["read", self._requests]):
+            self._asked[self._requests], self._waiting = self._waiting, []

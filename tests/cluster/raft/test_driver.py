@@ -1,0 +1,101 @@
+"""The driver on real sockets and real files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+MakeGroup = Callable[[int], Awaitable[Any]]
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+async def test_what_the_leader_appends_is_applied_by_every_member(
+    group: MakeGroup, size: int
+) -> None:
+    members = await group(size)
+    leader = await members.leader()
+
+    commands = [b"command %d" % number for number in range(100)]
+    for command in commands:
+        leader.append(command)
+
+    for member in members.members.values():
+        await member.until(lambda m=member: len(m.applied) == 100)
+        assert [command for _, _, command in member.applied] == commands
+
+
+async def test_another_member_leads_when_the_leader_stops(group: MakeGroup) -> None:
+    members = await group(3)
+    first = await members.leader()
+    index, _ = first.append(b"before")
+    await first.until(lambda: first.engine.applied_index >= index)
+
+    await members.stop(first.node_id)
+    second = await members.leader()
+    second.append(b"after")
+
+    for member in members.members.values():
+        await member.until(lambda m=member: len(m.applied) == 2)
+    assert second.engine.term > first.engine.term
+
+
+async def test_a_member_that_was_away_catches_up(group: MakeGroup) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    away = members.followers(leader)[0].node_id
+    await members.stop(away)
+    for number in range(3_000):
+        leader.append(b"%d" % number)
+    await leader.until(lambda: len(leader.applied) == 3_000)
+
+    back = await members.start(away)
+
+    await back.until(lambda: len(back.applied) == 3_000)
+    assert back.applied == leader.applied
+
+
+async def test_all_members_restart_with_what_was_applied(group: MakeGroup) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    for number in range(50):
+        leader.append(b"%d" % number)
+    await leader.until(lambda: len(leader.applied) == 50)
+    before = list(leader.applied)
+
+    for node_id in list(members.members):
+        await members.stop(node_id)
+    for node_id in members.addresses:
+        await members.start(node_id)
+
+    for member in members.members.values():
+        await member.until(lambda m=member: len(m.applied) == 50)
+        assert member.applied == before
+
+
+async def test_a_healthy_follower_does_not_campaign_after_its_loop_stalled(
+    group: MakeGroup,
+) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    term = leader.engine.term
+    follower = members.followers(leader)[0]
+
+    follower.engine._SyncObj__raftElectionDeadline = 0.0
+    follower.driver.wake()
+    index, _ = leader.append(b"still leading")
+
+    await follower.until(lambda: follower.engine.applied_index >= index)
+    assert leader.engine.is_leader
+    assert leader.engine.term == term
+
+
+async def test_a_round_is_confirmed_by_a_majority(group: MakeGroup) -> None:
+    members = await group(3)
+    leader = await members.leader()
+
+    number = leader.engine.begin_round()
+    leader.driver.wake()
+
+    await leader.until(lambda: leader.engine.confirmed_round >= number)
