@@ -1,0 +1,117 @@
+"""The application: routes over a replica, and the server that binds it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+from cluster.errors import QuorateError
+from cluster.replica import Replica
+from gateway import problems
+from gateway.defaults import SubmitDefaults
+from gateway.exchange import BODY_BYTES_MAX, Handler, exchange
+from gateway.problems import Problem
+from gateway.routes import ROUTES
+from gateway.service import Service
+
+_log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 10.0  # What is in flight may take so long; a proposal waits 5 s at most.
+Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_SERVICE = web.AppKey("service", Service)
+
+
+def create_app(
+    replica: Replica, *, defaults: SubmitDefaults, lease_seconds: float = 15.0
+) -> web.Application:
+    """The gateway to *replica*, which the caller has started and stops after the application.
+
+    *lease_seconds* is what workers are told, and must be the replica's own.
+    """
+    app = web.Application(middlewares=[_problems], client_max_size=BODY_BYTES_MAX)
+    service = Service(replica=replica, defaults=defaults, lease_seconds=lease_seconds)
+    app[_SERVICE] = service
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _bound(route.handler))
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, _bound(route.handler))
+    app.cleanup_ctx.append(_watching)
+    app.on_shutdown.append(_end_waiting)
+    return app
+
+
+async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Bind and answer until the runner's `cleanup`, which lets what is in flight finish, bounded.
+
+    Port 0 takes a free one; `runner.addresses` says which.
+
+    Raises:
+        OSError: the address cannot be bound; nothing is left running.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        # Whoever hangs up is noticed: a waiting worker's offer must not outlive the caller.
+        handler_cancellation=True,
+        auto_decompress=False,  # A compressed body is refused: a small one may unfold to anything.
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+def _bound(handler: Handler) -> Answerer:
+    @functools.wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await exchange(request, handler, request.app[_SERVICE])
+
+    return answer
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Answerer) -> web.StreamResponse:
+    """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except QuorateError as error:
+        failure = problems.of_error(error)
+        if failure.code == "internal":
+            _log.exception("%s %s failed", request.method, request.path)
+        return failure.response()
+    except web.HTTPException as refusal:
+        return problems.of_http(refusal, request).response()
+    except ConnectionError:
+        raise  # The client is gone: there is nobody to answer.
+    except Exception:  # noqa: BLE001 - The edge is where a bug must become an answer.
+        _log.exception("%s %s failed", request.method, request.path)
+        return Problem("internal", "an unexpected error; the node's log has it").response()
+
+
+async def _watching(app: web.Application) -> AsyncIterator[None]:
+    """Own the event reader, and what callers who hung up left to be given back."""
+    service = app[_SERVICE]
+    reader = asyncio.create_task(service.watching.run(service.replica))
+    yield
+    await service.polls.close()
+    reader.cancel()
+    try:
+        await reader
+    except asyncio.CancelledError:
+        if not reader.cancelled():
+            raise
+
+
+async def _end_waiting(app: web.Application) -> None:
+    """Let every long wait answer what it has: the node is stopping."""
+    app[_SERVICE].watching.close()

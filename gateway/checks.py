@@ -1,0 +1,193 @@
+"""Checks: one small function for each thing that a field may be.
+
+A check takes a plain value and returns what the core wants, or raises Invalid with a sentence that
+says what is allowed. Floats end here: seconds become integer milliseconds, fractions thousandths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from gateway.ids import normalized
+
+T = TypeVar("T")
+Check = Callable[[object], T]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANT = re.compile(  # RFC 3339, §5.6; a leap second's :60 is refused, as most clocks do.
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_DECIMAL = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
+_WHOLE = re.compile(r"\d{1,19}", re.ASCII)
+
+
+class Invalid(Exception):
+    """A value is not what its field takes. Errors are (path below the field, sentence)."""
+
+    def __init__(self, *errors: tuple[str, str]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
+def refused(message: str) -> Invalid:
+    """The whole value is wrong."""
+    return Invalid(("", message))
+
+
+def anything(value: object) -> object:
+    """Any value at all."""
+    return value
+
+
+def boolean(value: object) -> bool:
+    """true or false."""
+    if isinstance(value, bool):
+        return value
+    raise refused("must be true or false")
+
+
+def text(*, characters_max: int, characters_min: int = 1) -> Check[str]:
+    """A string of so many characters, whichever they are."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str):
+            raise refused("must be a string")
+        if not characters_min <= len(value) <= characters_max:
+            limits = f"{characters_min} to {characters_max} characters"
+            raise refused(f"must have {limits}, has {len(value)}")
+        return value
+
+    return check
+
+
+def name(*, characters_max: int = 128) -> Check[str]:
+    """A string that can stand in a path: letters, digits and . _ : - after the first."""
+    pattern = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{characters_max - 1}}}")
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value
+        raise refused(
+            f"must be 1 to {characters_max} letters, digits, '.', '_', ':' or '-', "
+            "the first a letter or digit"
+        )
+
+    return check
+
+
+def uuid(value: object) -> str:
+    """A UUID in its canonical form, any version, in lower case afterwards."""
+    if isinstance(value, str) and (canonical := normalized(value)):
+        return canonical
+    raise refused("must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+def integer(least: int, most: int) -> Check[int]:
+    """An integer within the limits; 4.0 is none, and neither is true."""
+
+    def check(value: object) -> int:
+        if type(value) is int and least <= value <= most:
+            return value
+        raise refused(f"must be an integer from {least} to {most}")
+
+    return check
+
+
+def thousandths(least: float, most: float) -> Check[int]:
+    """A number within the limits, as integer thousandths: seconds as milliseconds, too."""
+
+    def check(value: object) -> int:
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and least <= value <= most
+        ):
+            return round(value * 1000)
+        raise refused(f"must be a number from {least:g} to {most:g}")
+
+    return check
+
+
+def instant(value: object) -> int:
+    """An RFC 3339 time with its offset, as Unix milliseconds."""
+    if not (isinstance(value, str) and _INSTANT.fullmatch(value)):
+        raise refused("must be an RFC 3339 time like 2030-01-31T12:00:00Z")
+    try:
+        moment = datetime.fromisoformat(value.upper())
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        raise refused("must be a time that the calendar has") from None
+
+
+def one_of(choices: Mapping[str, T]) -> Check[T]:
+    """One of the words, as what it stands for."""
+
+    def check(value: object) -> T:
+        if isinstance(value, str) and value in choices:
+            return choices[value]
+        raise refused(f"must be one of {', '.join(choices)}")
+
+    return check
+
+
+def list_of(check: Check[T], *, items_max: int, items_min: int = 0) -> Check[tuple[T, ...]]:
+    """A list of so many items, each of which passes."""
+
+    def check_all(value: object) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            raise refused("must be a list")
+        if not items_min <= len(value) <= items_max:
+            raise refused(f"must have {items_min} to {items_max} items, has {len(value)}")
+        return tuple(each(f"[{place}]", check, item) for place, item in enumerate(value))
+
+    return check_all
+
+
+def string_map(*, entries_max: int, characters_max: int) -> Check[tuple[tuple[str, str], ...]]:
+    """An object of strings, as pairs in the order of their names."""
+    check_text = text(characters_max=characters_max, characters_min=0)
+
+    def check(value: object) -> tuple[tuple[str, str], ...]:
+        if not isinstance(value, dict):
+            raise refused("must be an object of strings")
+        if len(value) > entries_max:
+            raise refused(f"must have at most {entries_max} members, has {len(value)}")
+        return tuple(
+            (each("", check_text, member), each(f".{member[:64]}", check_text, content))
+            for member, content in sorted(value.items())
+        )
+
+    return check
+
+
+def each(suffix: str, check: Check[T], value: object) -> T:
+    """*check*'s verdict about a part of the value, told with the path to that part."""
+    try:
+        return check(value)
+    except Invalid as error:
+        raise Invalid(*((suffix + path, message) for path, message in error.errors)) from None
+
+
+def decimal_text(check: Check[T]) -> Check[T]:
+    """A number written in digits, as a query or the environment has it, which then passes."""
+
+    def read(value: object) -> T:
+        if isinstance(value, str) and _DECIMAL.fullmatch(value):
+            return check(float(value))
+        raise refused("must be a number such as 5 or 0.25")
+
+    return read
+
+
+def integer_text(check: Check[T]) -> Check[T]:
+    """An integer written in digits, which then passes."""
+
+    def read(value: object) -> T:
+        if isinstance(value, str) and _WHOLE.fullmatch(value):
+            return check(int(value))
+        raise refused("must be a whole number such as 50")
+
+    return read

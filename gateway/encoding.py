@@ -1,0 +1,184 @@
+"""Bodies: JSON (RFC 8259) and msgpack to plain values and back. Strict with what comes in.
+
+A value is None, a bool, an int of at most 64 bits, a finite float, a str, bytes, or a list or a
+dict with str keys of values. JSON says bytes as `{"$bytes": base64}`, so both formats carry the
+same values, and what one client wrote in one of them another reads in the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgpack
+
+DEPTH_MAX = 64
+INTEGER_MIN = -(1 << 63)
+INTEGER_MAX = (1 << 64) - 1
+_BYTES_MEMBER = "$bytes"
+_INTEGER_DIGITS_MAX = 20  # More cannot fit 64 bits; int() on a million digits takes seconds.
+
+
+class Format(StrEnum):
+    """What a body may be written in: its media type."""
+
+    JSON = "application/json"
+    MSGPACK = "application/msgpack"
+
+
+class Undecodable(ValueError):
+    """The bytes are not the format that they claim to be, or break one of its rules here."""
+
+
+def decode(body: bytes, written_in: Format) -> object:
+    """The value that a stranger's *body* holds.
+
+    Raises:
+        Undecodable: says which rule it breaks, and where if that is known.
+    """
+    try:
+        value = _from_json(body) if written_in is Format.JSON else _from_msgpack(body)
+    except RecursionError:
+        raise Undecodable(f"nested deeper than {DEPTH_MAX} levels") from None
+    _check_tree(value)
+    return value
+
+
+def encode(value: object, written_in: Format) -> bytes:
+    """*value* in the fewest bytes that the format has for it."""
+    if written_in is Format.MSGPACK:
+        packed: bytes = msgpack.packb(value)
+        return packed
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_tagged
+    ).encode()
+
+
+def decode_stored(payload: bytes, content_type: str) -> object:
+    """The value of a payload that `encode` wrote; of any other content type, its bare bytes."""
+    if content_type == Format.JSON:
+        return json.loads(payload, object_hook=_untagged)
+    if content_type == Format.MSGPACK:
+        return msgpack.unpackb(payload)
+    return payload
+
+
+def _from_json(body: bytes) -> object:
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_members,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise Undecodable(f"not UTF-8: a wrong byte at offset {error.start}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise Undecodable(f"not JSON: {error.msg} at {where}") from None
+    if "\\u" in text:
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def _from_msgpack(body: bytes) -> object:
+    try:
+        return msgpack.unpackb(
+            body, object_pairs_hook=_pure_members, strict_map_key=False, ext_hook=_extension
+        )
+    except Undecodable:
+        raise
+    except (ValueError, msgpack.UnpackException) as error:
+        raise Undecodable(f"not msgpack: {error or type(error).__name__}") from None
+
+
+def _members(pairs: list[tuple[str, object]]) -> object:
+    return _untagged(_pure_members(pairs))
+
+
+def _pure_members(pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
+    members: dict[str, object] = {}
+    for name, value in pairs:
+        if type(name) is not str:
+            raise Undecodable(f"a map's key is a {type(name).__name__}, keys are strings")
+        if name in members:
+            raise Undecodable(f"the member {name[:64]!r} appears twice in one object")
+        members[name] = value
+    return members
+
+
+def _untagged(members: dict[str, object]) -> object:
+    """The bytes that *members* stand for, or *members* themselves when they stand for none."""
+    if len(members) != 1:
+        return members
+    text = members.get(_BYTES_MEMBER)
+    if type(text) is not str:
+        return members
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return members
+    # Only the canonical spelling is bytes: any other would not read back as it was written.
+    return content if base64.b64encode(content).decode() == text else members
+
+
+def _tagged(value: object) -> dict[str, str]:
+    if isinstance(value, bytes):
+        return {_BYTES_MEMBER: base64.b64encode(value).decode()}
+    raise TypeError(f"{type(value).__name__} is no value of ours")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) <= _INTEGER_DIGITS_MAX and INTEGER_MIN <= (number := int(digits)) <= INTEGER_MAX:
+        return number
+    raise Undecodable(f"the integer {digits[:24]} does not fit 64 bits")
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise Undecodable(f"the number {digits[:24]} does not fit a double")
+    return number
+
+
+def _constant(name: str) -> object:
+    raise Undecodable(f"{name} is not JSON")
+
+
+def _extension(code: int, _content: bytes) -> object:
+    raise Undecodable(f"msgpack extension type {code} is not accepted")
+
+
+def _check_tree(value: object) -> None:
+    """Level by level, so that no depth can exhaust the stack."""
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise Undecodable(f"nested deeper than {DEPTH_MAX} levels")
+
+
+def _children(item: object) -> Iterable[object]:
+    if isinstance(item, dict):
+        return item.values()
+    if isinstance(item, list):
+        return item
+    if isinstance(item, float) and not math.isfinite(item):
+        raise Undecodable(f"{item} is not a finite number")
+    if not isinstance(item, str | bytes | int | float | None):
+        raise Undecodable(f"msgpack's {type(item).__name__} is not accepted")
+    return ()
+
+
+def _refuse_lone_surrogates(value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False, default=_tagged).encode()
+    except UnicodeEncodeError:
+        raise Undecodable("a string holds a lone surrogate, which is no character") from None

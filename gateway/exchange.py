@@ -1,0 +1,162 @@
+"""One exchange: what a handler sees of a request, and how its reply becomes an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+from aiohttp import web
+
+from gateway.encoding import Format, Undecodable, decode, encode
+from gateway.ids import normalized
+from gateway.problems import Problem
+from gateway.service import Service
+
+BODY_BYTES_MAX = 16 << 20
+BODY_SILENCE_SECONDS = 30.0
+INLINE_BYTES_MAX = 64 << 10  # A larger body is decoded on a thread, so that the loop goes on.
+
+_FORMATS = {format_.value: format_ for format_ in Format}
+
+
+class Reply(NamedTuple):
+    """A handler's answer: a value for the client's format, which `exchange` encodes."""
+
+    value: object
+    status: int = 200
+    headers: Mapping[str, str] = {}
+
+
+class Body(NamedTuple):
+    """A request's value and the format that it came in."""
+
+    value: object
+    written_in: Format
+
+
+class Call(NamedTuple):
+    """A request at its handler: with the service that it is made to."""
+
+    service: Service
+    request: web.Request
+
+    def path_id(self, code: str) -> str:
+        """The id in the path; what is no UUID is nobody's id.
+
+        Raises:
+            Problem: of that *code*, a 404.
+        """
+        written = self.request.match_info["id"]
+        if canonical := normalized(written):
+            return canonical
+        raise Problem(code, f"{written[:64]!r} is no id: ids are UUIDs")
+
+    async def body(self, *, empty: object | None = None) -> Body:
+        """The body's value; *empty* stands for one that was left out, if it may be.
+
+        Raises:
+            Problem: 400, 408, 413 or 415, by what is wrong with it.
+        """
+        written_in = _format_of(self.request)
+        content = await _content(self.request)
+        if not content and empty is not None:
+            return Body(empty, written_in)
+        try:
+            if len(content) <= INLINE_BYTES_MAX:
+                return Body(decode(content, written_in), written_in)
+            return Body(await asyncio.to_thread(decode, content, written_in), written_in)
+        except Undecodable as error:
+            raise Problem("undecodable", str(error)) from None
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+async def exchange(request: web.Request, handler: Handler, service: Service) -> web.Response:
+    """Answer *request* in the format that it accepts, which is settled before anything is done."""
+    accepted = _accepted(request)
+    reply = await handler(Call(service, request))
+    return web.Response(
+        status=reply.status,
+        body=encode(reply.value, accepted),
+        content_type=accepted.value,
+        headers=reply.headers,
+    )
+
+
+def _accepted(request: web.Request) -> Format:
+    """The format with the highest weight in Accept (RFC 9110, §12.5.1); JSON when all are equal."""
+    header = ",".join(request.headers.getall("Accept", []))
+    if not header.strip():
+        return Format.JSON
+    weights = {format_: _weight(header, format_) for format_ in Format}
+    best = max(Format, key=lambda format_: weights[format_])
+    if weights[best] > 0:
+        return best
+    served = " and ".join(Format)
+    raise Problem("not_acceptable", f"Accept: {header[:100]!r} matches none of {served}")
+
+
+def _weight(header: str, format_: Format) -> float:
+    """How much Accept wants the format: the most specific range that matches it decides."""
+    ranges = (format_.value, "application/*", "*/*")
+    found: dict[str, float] = {}
+    for written in header.split(","):
+        media, *parameters = (part.strip().lower() for part in written.split(";"))
+        if media in ranges:
+            found[media] = _quality(parameters)
+    return next((found[media] for media in ranges if media in found), 0.0)
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _format_of(request: web.Request) -> Format:
+    """The format that the body says it has; one that says nothing is JSON."""
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise Problem(
+            "unsupported_media_type", f"Content-Encoding {coding[:64]!r} is not read here"
+        )
+    if not request.headers.get("Content-Type", "").strip():
+        return Format.JSON
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type in _FORMATS and charset in ("utf-8", "utf8"):
+        return _FORMATS[request.content_type]
+    written = request.headers["Content-Type"][:100]
+    served = " and ".join(Format)
+    raise Problem(
+        "unsupported_media_type", f"Content-Type {written!r} is none of {served} in UTF-8"
+    )
+
+
+async def _content(request: web.Request) -> bytes:
+    """The body's bytes, as long as they keep coming and are not too many."""
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        raise _too_large()
+    content = bytearray()
+    try:
+        while True:
+            async with asyncio.timeout(BODY_SILENCE_SECONDS):
+                chunk = await request.content.readany()
+            if not chunk:
+                return bytes(content)
+            content += chunk
+            if len(content) > BODY_BYTES_MAX:
+                raise _too_large()
+    except TimeoutError:
+        silence = f"nothing of the body came for {BODY_SILENCE_SECONDS:g} seconds"
+        raise Problem("request_timeout", silence, headers={"Connection": "close"}) from None
+
+
+def _too_large() -> Problem:
+    return Problem("too_large", f"the body is over the limit of {BODY_BYTES_MAX:,} bytes")

@@ -1,0 +1,45 @@
+"""This node's own pages: they tell what it knows itself and never need a quorum."""
+
+from __future__ import annotations
+
+from cluster.core.model import TaskStatus
+from cluster.core.queries import Count
+from gateway import render
+from gateway.exchange import Call, Reply
+from gateway.ids import wall_ms
+from gateway.queries import STALE
+
+
+async def health(call: Call) -> Reply:
+    """`GET /health`: for people and the simplest clients. 503 without a quorum."""
+    status = call.service.replica.status()
+    counts = (await call.service.read(Count(), STALE)).value
+    page = {
+        "status": "healthy" if status.has_quorum else "unhealthy",
+        "gateway": status.node_id,
+        "workers": counts.workers_active,
+        "pending_tasks": dict(counts.by_status)[TaskStatus.PENDING],
+        "completed_tasks": counts.completed_ever,
+        "timestamp": render.instant(wall_ms()),
+        "leader": status.leader,
+        "term": status.term,
+    }
+    return Reply(page, 200 if status.has_quorum else 503)
+
+
+async def cluster(call: Call) -> Reply:
+    """`GET /cluster`: the members and the log, as this node sees them."""
+    return Reply(render.cluster(call.service.replica.status()))
+
+
+async def livez(_call: Call) -> Reply:
+    """`GET /livez`: the process answers; nothing else is asked of it."""
+    return Reply({"status": "alive"})
+
+
+async def readyz(call: Call) -> Reply:
+    """`GET /readyz`: whether a write sent here now would find a quorum."""
+    status = call.service.replica.status()
+    if status.has_quorum:
+        return Reply({"status": "ready"})
+    return Reply({"status": "not ready", "reason": "no leader with a quorum is known"}, 503)

@@ -1,0 +1,144 @@
+"""Rendering: the machine's views as the API's objects. Shapes and units change here only.
+
+Times are RFC 3339 in UTC with milliseconds, durations seconds, fractions plain numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from cluster.core.model import Backoff, Lease
+from cluster.core.queries import TaskView, WorkerView
+from cluster.replica import ClusterStatus, MemberStatus
+from gateway.encoding import Format, decode_stored
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CALENDAR_END_MS = 253_402_300_799_999  # The last millisecond of the year 9999, RFC 3339's last.
+
+
+def task(view: TaskView) -> dict[str, object]:
+    """A task as every client reads it. What does not apply is null, never absent."""
+    return {
+        "id": view.id,
+        "type": view.type,
+        "data": decode_stored(view.payload, view.content_type),
+        "queue": view.queue,
+        "priority": view.priority,
+        "status": view.status.value,
+        "attempts": view.attempts,
+        "deliveries": view.deliveries,
+        "max_attempts": view.policy.max_attempts,
+        "backoff": _backoff(view.policy.backoff),
+        "timeout": _number(view.policy.timeout_ms),
+        "ttl": _number(view.policy.ttl_ms),
+        "retention": _number(view.policy.retention_ms),
+        "requires": list(view.requires),
+        "meta": dict(view.meta),
+        "traceparent": view.traceparent,
+        "submitted_by": view.submitted_by,
+        "created_at": instant(view.created_at_ms),
+        "run_at": instant(view.run_at_ms),
+        "started_at": instant(view.started_at_ms),
+        "finished_at": instant(view.finished_at_ms),
+        "retry_at": instant(view.retry_at_ms),
+        "worker_id": view.worker_id,
+        "lease_token": view.lease_token,
+        "progress": _outcome(view.progress),
+        "result": _outcome(view.result),
+        "error": view.error,
+        "cancel_requested": view.cancel_requested,
+        "waiting_for": view.waiting_for,
+    }
+
+
+def lease(given: Lease) -> dict[str, object]:
+    """A task in a worker's hands: what it needs to run it."""
+    return {
+        "id": given.task_id,
+        "lease_token": given.token,
+        "attempt": given.attempt,
+        "type": given.type,
+        "data": decode_stored(given.payload, given.content_type),
+        "queue": given.queue,
+        "priority": given.priority,
+        "timeout": _number(given.timeout_ms),
+        "meta": dict(given.meta),
+        "traceparent": given.traceparent,
+        "cancel_requested": given.cancel_requested,
+    }
+
+
+def worker(view: WorkerView) -> dict[str, object]:
+    """A worker's session."""
+    return {
+        "id": view.id,
+        "name": view.name,
+        "status": view.status.value,
+        "queues": list(view.queues),
+        "types": list(view.types),
+        "tags": list(view.tags),
+        "slots": view.slots,
+        "current_tasks": list(view.current_tasks),
+        "tasks_processed": view.tasks_processed,
+        "started_at": instant(view.started_at_ms),
+        "last_heartbeat": instant(view.last_heartbeat_ms),
+        "node": view.node,
+    }
+
+
+def cluster(status: ClusterStatus) -> dict[str, object]:
+    """This node's own view of the cluster."""
+    return {
+        "node_id": status.node_id,
+        "role": status.role.value,
+        "term": status.term,
+        "leader": status.leader,
+        "commit_index": status.commit_index,
+        "applied_index": status.applied_index,
+        "members": [_member(member) for member in status.members],
+        "quorum": status.has_quorum,
+        "state_hash": status.state_hash,
+        "cluster_time": status.cluster_time_ms,
+        "version": status.version,
+    }
+
+
+def instant(unix_ms: int | None) -> str | None:
+    """A moment as RFC 3339, or None; one past the calendar's end reads as its end."""
+    if unix_ms is None:
+        return None
+    moment = _EPOCH + timedelta(milliseconds=min(unix_ms, _CALENDAR_END_MS))
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def _member(member: MemberStatus) -> dict[str, object]:
+    return {
+        "id": member.id,
+        "raft": member.raft,
+        "http": member.http,
+        "role": member.role.value if member.role else None,
+        "match_index": member.match_index,
+        "last_contact": member.last_contact_seconds,
+        "reachable": member.is_reachable,
+    }
+
+
+def _backoff(backoff: Backoff) -> Mapping[str, object]:
+    return {
+        "initial": _number(backoff.initial_ms),
+        "multiplier": _number(backoff.multiplier_thousandths),
+        "max": _number(backoff.max_ms),
+        "jitter": _number(backoff.jitter_thousandths),
+    }
+
+
+def _number(thousandths: int | None) -> int | float | None:
+    """Thousandths as a plain number, whole where it is whole."""
+    if thousandths is None:
+        return None
+    return thousandths // 1000 if thousandths % 1000 == 0 else thousandths / 1000
+
+
+def _outcome(payload: bytes | None) -> object:
+    return None if payload is None else decode_stored(payload, Format.MSGPACK)

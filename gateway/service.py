@@ -1,0 +1,56 @@
+"""The service: what every handler is given. It asks the replica and says its no in problems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cluster.core.commands import Command, Refused
+from cluster.core.queries import Query
+from cluster.replica import Answered, Committed, Consistency, Replica
+from gateway.defaults import SubmitDefaults
+from gateway.outcomes import accepted
+from gateway.polls import Polls
+from gateway.queries import Reading
+from gateway.watching import Watching
+
+R = TypeVar("R")
+A = TypeVar("A")
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """A replica with what the gateway adds to it. Lives and dies with the application."""
+
+    replica: Replica
+    defaults: SubmitDefaults
+    lease_seconds: float
+    watching: Watching = field(default_factory=Watching)
+    polls: Polls = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.polls = Polls(self.replica, self.watching)
+
+    @property
+    def node_id(self) -> str:
+        """This node, as workers' records name it."""
+        return self.replica.status().node_id
+
+    async def propose(self, command: Command[R | Refused]) -> Committed[R]:
+        """Commit *command* and return the reply that is not a refusal.
+
+        Raises:
+            Problem: the machine refused; with the refusal's code.
+            QuorateError: as `Replica.propose`.
+        """
+        return accepted(await self.replica.propose(command))
+
+    async def read(self, query: Query[A], reading: Reading) -> Answered[A]:
+        """Answer *query* as freshly as the client asked for."""
+        return await self.replica.read(
+            query, consistency=reading.consistency, min_index=reading.min_index
+        )
+
+    async def read_after(self, query: Query[A], index: int) -> Answered[A]:
+        """Answer *query* from this node's own state once it holds *index*: a write just made."""
+        return await self.replica.read(query, consistency=Consistency.STALE, min_index=index)

@@ -1,0 +1,121 @@
+"""Watching: one reader of the replica's events, who wakes whoever waits for a task or a worker.
+
+A bell only says "look again": what happened is read from the state, so a bell rung once too often
+costs a look, and the reader that fell behind rings them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cluster.core.model import Event, TaskStatus
+from cluster.errors import QuorateError
+from cluster.replica import Replica
+
+_log = logging.getLogger(__name__)
+
+_FINAL = frozenset(status.value for status in TaskStatus if status.is_final)
+
+
+class Bell:
+    """Rings when what its owner waits for may have happened."""
+
+    def __init__(self, hears: Callable[[Event], bool]) -> None:
+        self._hears = hears
+        self._rung = asyncio.Event()
+        self.index = 0  # The newest event heard: a state at least as new shows what it was.
+
+    def hear(self, event: Event) -> None:
+        """Ring, if the event is of the kind that the owner waits for."""
+        if self._hears(event):
+            self.index = event.index
+            self._rung.set()
+
+    def ring(self) -> None:
+        """Ring, whatever happened."""
+        self._rung.set()
+
+    async def wait(self, until: float) -> bool:
+        """Whether it rang before the loop's clock showed *until*; the next wait is for the next."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return True
+
+
+class Watching:
+    """The bells, by task id and by worker id."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[str, list[Bell]] = {}
+        self._by_worker: dict[str, list[Bell]] = {}
+        self._is_closed = False
+
+    async def run(self, replica: Replica) -> None:
+        """Dispatch every event until cancelled. A reader that fell behind begins anew."""
+        while True:
+            events = replica.watch()
+            self._ring_all()  # Whatever was missed, they look for themselves.
+            try:
+                async for event in events:
+                    self._dispatch(event)
+            except QuorateError as error:
+                _log.warning("the event reader begins anew: %s", error)
+            else:
+                return
+
+    def close(self) -> None:
+        """Ring every bell, now and whenever one is hung up: the node is stopping."""
+        self._is_closed = True
+        self._ring_all()
+
+    @contextmanager
+    def task_ending(self, task_id: str) -> Iterator[Bell]:
+        """A bell for the end of a task. It hears what happens from now on."""
+        with self._hung(self._by_task, task_id, Bell(_is_ending)) as bell:
+            yield bell
+
+    @contextmanager
+    def worker_leasing(self, worker_id: str) -> Iterator[Bell]:
+        """A bell for a task leased to the worker, and for the end of its session."""
+        with self._hung(self._by_worker, worker_id, Bell(_is_leasing)) as bell:
+            yield bell
+
+    @contextmanager
+    def _hung(self, bells: dict[str, list[Bell]], key: str, bell: Bell) -> Iterator[Bell]:
+        bells.setdefault(key, []).append(bell)
+        if self._is_closed:
+            bell.ring()
+        try:
+            yield bell
+        finally:
+            bells[key].remove(bell)
+            if not bells[key]:
+                del bells[key]
+
+    def _dispatch(self, event: Event) -> None:
+        if event.task_id is not None:
+            for bell in self._by_task.get(event.task_id, ()):
+                bell.hear(event)
+        if event.worker_id is not None:
+            for bell in self._by_worker.get(event.worker_id, ()):
+                bell.hear(event)
+
+    def _ring_all(self) -> None:
+        for bells in (*self._by_task.values(), *self._by_worker.values()):
+            for bell in bells:
+                bell.ring()
+
+
+def _is_ending(event: Event) -> bool:
+    return event.status in _FINAL
+
+
+def _is_leasing(event: Event) -> bool:
+    return event.kind == "leased" or event.kind.startswith("worker_")

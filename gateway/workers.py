@@ -1,0 +1,74 @@
+"""The calls of workers: come, take tasks, stay, go; and the calls that look at them."""
+
+from __future__ import annotations
+
+from cluster.core.commands import Leave
+from cluster.core.queries import GetWorker, ListWorkers
+from gateway import queries, render, schema
+from gateway.exchange import Call, Reply
+from gateway.outcomes import read_headers, write_headers
+from gateway.problems import Problem
+
+HEARTBEATS_PER_LEASE = 3  # Two may be lost on the way without harm.
+
+
+async def list_workers(call: Call) -> Reply:
+    """`GET /workers`: every session, the lost ones that are still remembered included."""
+    reading = queries.reading(call.request.query)
+    answered = await call.service.read(ListWorkers(), reading)
+    workers = [render.worker(view) for view in answered.value]
+    page = {"workers": workers, "count": len(workers)}
+    return Reply(page, headers=read_headers(answered, reading))
+
+
+async def get_worker(call: Call) -> Reply:
+    """`GET /workers/{id}`."""
+    reading = queries.reading(call.request.query)
+    worker_id = call.path_id("worker_unknown")
+    answered = await call.service.read(GetWorker(worker_id), reading)
+    headers = read_headers(answered, reading)
+    if answered.value is None:
+        raise Problem("worker_unknown", f"there is no worker {worker_id}", headers=headers)
+    return Reply(render.worker(answered.value), headers=headers)
+
+
+async def register(call: Call) -> Reply:
+    """`POST /workers`: a session, which heartbeats keep."""
+    body = await call.body(empty={})
+    command = schema.register(body.value, node=call.service.node_id)
+    committed = await call.service.propose(command)
+    session = {
+        "worker_id": committed.reply.worker_id,
+        "lease_seconds": call.service.lease_seconds,
+        "heartbeat_seconds": call.service.lease_seconds / HEARTBEATS_PER_LEASE,
+    }
+    headers = write_headers(committed) | {"Location": f"/workers/{committed.reply.worker_id}"}
+    return Reply(session, 201, headers)
+
+
+async def lease(call: Call) -> Reply:
+    """`POST /workers/{id}/lease`: tasks, waited for; an empty list when none came."""
+    worker_id = call.path_id("worker_unknown")
+    wanted = schema.wanted((await call.body(empty={})).value)
+    committed = await call.service.polls.lease(worker_id, wanted)
+    if committed is None:
+        return Reply({"tasks": []})
+    tasks = [render.lease(given) for given in committed.reply]
+    return Reply({"tasks": tasks}, headers=write_headers(committed))
+
+
+async def heartbeat(call: Call) -> Reply:
+    """`POST /workers/{id}/heartbeat`: the session goes on; what the worker must know comes back."""
+    worker_id = call.path_id("worker_unknown")
+    body = await call.body(empty={})
+    command = schema.heartbeat(body.value, worker_id=worker_id, node=call.service.node_id)
+    committed = await call.service.propose(command)
+    renewed = committed.reply
+    orders = {"cancel": list(renewed.cancel), "lost": list(renewed.lost), "drain": renewed.drain}
+    return Reply(orders, headers=write_headers(committed))
+
+
+async def leave(call: Call) -> Reply:
+    """`DELETE /workers/{id}`: the session ends now, its tasks go back."""
+    committed = await call.service.propose(Leave(call.path_id("worker_unknown")))
+    return Reply({"success": True}, headers=write_headers(committed))
