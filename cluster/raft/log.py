@@ -202,29 +202,24 @@ class Log:
 
     def _frame_body(self, name: str, content: bytes, offset: int, *, is_last: bool) -> bytes | None:
         """The body of the frame at *offset*, or None if the frame is torn."""
-        header = content[offset : offset + _HEADER.size]
         body_start = offset + _FRAME_BYTES
+        header = content[offset : offset + _HEADER.size]
         if len(content) < body_start or not any(content[offset:]):
-            self._check_torn(name, offset, is_last=is_last)
-            return None
+            return self._torn(name, offset, is_last=is_last)
         magic, body_bytes, generation, body_crc = _HEADER.unpack(header)
         (header_crc,) = _CRC.unpack(content[offset + _HEADER.size : body_start])
         if zlib.crc32(header) != header_crc:
-            if not any(content[body_start - 1 :]):
-                self._check_torn(name, offset, is_last=is_last)
-            return None
-            raise self._damaged(name, offset, "the header's checksum is wrong")
+            if any(content[body_start - 1 :]):
+                raise self._damaged(name, offset, "the header's checksum is wrong")
+            return self._torn(name, offset, is_last=is_last)
         if magic != _MAGIC:
             raise UnsupportedVersion(f"{self._storage.path(name)} has format {magic!r}, not ours")
         body = content[body_start : body_start + body_bytes]
-        if len(body) < body_bytes:
-            self._check_torn(name, offset, is_last=is_last)
-            return None
-        if zlib.crc32(body) != body_crc:
-            if body.endswith(b"\0") and body_start + body_bytes == len(content):
-                self._check_torn(name, offset, is_last=is_last)
-            return None
-            raise self._damaged(name, offset, "the body's checksum is wrong")
+        is_short = len(body) < body_bytes
+        if is_short or zlib.crc32(body) != body_crc:
+            if any(content[body_start + body_bytes - 1 :]):
+                raise self._damaged(name, offset, "the body's checksum is wrong")
+            return self._torn(name, offset, is_last=is_last)
         if self._segment_name is not None and generation != self._generation + 1:
             raise self._damaged(
                 name, offset, f"generation {generation} follows generation {self._generation}"
@@ -232,9 +227,11 @@ class Log:
         self._generation = generation
         return body
 
-    def _check_torn(self, name: str, offset: int, *, is_last: bool) -> None:
+    def _torn(self, name: str, offset: int, *, is_last: bool) -> bytes | None:
+        """None, for a tear; only the very end of the log can be one."""
         if not is_last:
             raise self._damaged(name, offset, "the segment ends early though a later one exists")
+        return None
 
     def _damaged(self, name: str, offset: int, reason: str) -> StorageDamaged:
         return StorageDamaged(

@@ -1,4 +1,4 @@
-"""Members of a bare Raft group: the real driver, engine, log and links, and a list for a machine."""
+"""Members of a bare Raft group: real driver, engine, log and links; a list for a machine."""
 
 from __future__ import annotations
 
