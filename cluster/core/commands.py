@@ -12,11 +12,11 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from cluster.core.model import DEFAULT_NAMESPACE, Lease, NewTask, TaskStatus
 
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Refusal(StrEnum):
-    """Why the machine said no. A refusal is a value, the same on every node, and changes nothing."""
+    """Why the machine said no. A refusal is a value and changes nothing."""
 
     TASK_UNKNOWN = "task_unknown"
     WORKER_UNKNOWN = "worker_unknown"  # Never registered, or forgotten: register.
@@ -35,8 +35,8 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Command(Generic[R]):
-    """Something to do to the state; R is the reply of having done it."""
+class Command(Generic[R_co]):
+    """Something to do to the state; R_co is the reply of having done it."""
 
     op: ClassVar[str]
 
@@ -71,7 +71,11 @@ class Registered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Register(Command[Registered | Refused]):
-    """Begin a worker's session. Repeating it with the same id changes nothing."""
+    """Begin a worker's session. Repeating it with the same id changes nothing.
+
+    A lost worker's id is refused: its session ended, and a new one has a new id. Slots beyond
+    `SLOTS_MAX` are cut off.
+    """
 
     op: ClassVar[str] = "register"
     worker_id: str
@@ -97,7 +101,8 @@ class Offer(Command[Offered | Refused]):
     A standing offer keeps the worker filled up to *slots*, the leases it holds included (a pushed
     session). One that is not standing asks for up to *slots* more tasks, once (a long poll), and is
     withdrawn by an offer of a later epoch with 0. An epoch below the newest changes nothing; equal
-    to it, the leases already given under it are answered again.
+    to it, the leases already given under it are answered again. Neither kind fills the worker
+    beyond the slots that it registered with.
     """
 
     op: ClassVar[str] = "offer"
@@ -105,6 +110,7 @@ class Offer(Command[Offered | Refused]):
     epoch: int
     slots: int
     is_standing: bool
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class Renewed(NamedTuple):
@@ -123,6 +129,7 @@ class Heartbeat(Command[Renewed | Refused]):
     worker_id: str
     lease_tokens: tuple[int, ...]
     node: str
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class Left(NamedTuple):
@@ -131,12 +138,28 @@ class Left(NamedTuple):
     task_ids: tuple[str, ...]
 
 
+class Draining(NamedTuple):
+    """The worker is given nothing more; these it still holds."""
+
+    task_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(Command[Draining | Refused]):
+    """Give a worker nothing more and let it finish what it holds. A repeat changes nothing."""
+
+    op: ClassVar[str] = "drain"
+    worker_id: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
 @dataclass(frozen=True, slots=True)
 class Leave(Command[Left | Refused]):
     """End a worker's session at once and hand its tasks back, as not delivered."""
 
     op: ClassVar[str] = "leave"
     worker_id: str
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class Settled(NamedTuple):
@@ -155,6 +178,7 @@ class Complete(Command[Settled | Refused]):
     task_id: str
     lease_token: int
     result: bytes
+    namespace: str = DEFAULT_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +190,17 @@ class Fail(Command[Settled | Refused]):
     lease_token: int
     error: str
     retry: bool = True
+    namespace: str = DEFAULT_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
 class Release(Command[Settled | Refused]):
-    """Hand a task back unfinished, to its old place; it counts neither as attempt nor as failure."""
+    """Hand a task back unfinished, to its old place. It is no attempt and no failure."""
 
     op: ClassVar[str] = "release"
     task_id: str
     lease_token: int
+    namespace: str = DEFAULT_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +211,7 @@ class Report(Command[Settled | Refused]):
     task_id: str
     lease_token: int
     progress: bytes
+    namespace: str = DEFAULT_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +220,7 @@ class Cancel(Command[Settled | Refused]):
 
     op: ClassVar[str] = "cancel"
     task_id: str
+    namespace: str = DEFAULT_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +229,7 @@ class Retry(Command[Settled | Refused]):
 
     op: ClassVar[str] = "retry"
     task_id: str
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class Ticked(NamedTuple):
@@ -218,6 +247,12 @@ class Tick(Command[Ticked]):
 
 @dataclass(frozen=True, slots=True)
 class BeginTerm(Command[Ticked]):
-    """The first command of a term: give every session one whole lease of grace."""
+    """The first command of a term: give every session one whole lease of grace.
+
+    The lengths are the leader's settings, put in the log because every node must count the same.
+    """
 
     op: ClassVar[str] = "begin_term"
+    node: str | None = None  # Who leads.
+    lease_ms: int | None = None  # How long a session lives without a heartbeat; None: as before.
+    heartbeat_ms: int | None = None  # How often a worker is to send one; None: as before.

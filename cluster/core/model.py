@@ -15,7 +15,10 @@ DEFAULT_NAMESPACE = "default"
 DEFAULT_QUEUE = "default"
 PRIORITY_MAX = 9
 PRIORITY_NORMAL = 4
-DELIVERIES_KILLED_MAX = 3  # Runs in a row that took their worker with them: then the task is at fault.
+SLOTS_MAX = 1_000  # Of one worker: all that concerns it fits into one apply.
+DELIVERIES_KILLED_MAX = (
+    3  # Runs in a row that took their worker with them: then the task is at fault.
+)
 
 
 class TaskStatus(StrEnum):
@@ -51,7 +54,7 @@ class WorkerStatus(StrEnum):
 
 
 class Backoff(NamedTuple):
-    """How long a failed task waits: initial × multiplier^(failures-1), at most max, ± jitter."""
+    """How long a failed task waits: initial * multiplier ** (failures - 1) up to max, ± jitter."""
 
     initial_ms: int = 5_000
     multiplier_thousandths: int = 2_000
@@ -121,6 +124,11 @@ class Task:
     error: str | None = None
     progress: bytes | None = None
     cancel_requested: bool = False
+    number: int = 0  # Counts tasks in the order of their submission.
+    expires_at_ms: int | None = None  # Wall time from which it is dropped instead of waiting.
+    leased_at_ms: int | None = None  # Cluster time of the newest lease.
+    late_token: int | None = None  # A lost worker's lease, good until the task is leased anew.
+    due_ms: int | None = None  # Wall time of its one timer: start, retry, expiry or removal.
 
 
 @dataclass(slots=True, eq=False)
@@ -138,12 +146,16 @@ class Worker:
     status: WorkerStatus
     started_at_ms: int  # Wall time.
     last_heartbeat_ms: int  # Wall time.
-    deadline_ms: int  # Cluster time at which the session is lost.
+    deadline_ms: int  # Cluster time at which the session is lost or, once lost, forgotten.
     leases: dict[int, str]  # Lease token -> task id, in the order they were given.
     epoch: int = 0  # Of the newest offer; an older offer changes nothing.
     room: int = 0  # How many more tasks the newest offer still allows.
     is_standing: bool = False  # Whether a finished task makes room again by itself.
     tasks_processed: int = 0
+    number: int = 0  # Counts workers in the order of their registration.
+    asked: int = 0  # The slots that the newest offer stated.
+    epoch_token: int = 0  # The newest token when that offer came: its leases have higher ones.
+    newest_token: int = 0  # Of the leases it was given: who was served longest ago goes first.
 
 
 class Lease(NamedTuple):
@@ -166,11 +178,11 @@ class Lease(NamedTuple):
 class Event(NamedTuple):
     """One transition, at a place in the log: the same on every node."""
 
-    index: int  # Log index of the entry that caused it.
+    index: int  # type: ignore[assignment]  # Log index of its entry; hides tuple.index.
     offset: int  # Its place among that entry's events.
     term: int
     time_ms: int  # Cluster time.
-    kind: str  # submitted leased released retrying completed failed cancelled expired progress …
+    kind: str  # One of EVENT_KINDS.
     task_id: str | None = None
     queue: str | None = None
     status: str | None = None
@@ -178,3 +190,11 @@ class Event(NamedTuple):
     lease_token: int | None = None
     attempt: int | None = None
     error: str | None = None
+    node: str | None = None  # Where the worker is connected, or who leads.
+
+
+EVENT_KINDS = (
+    *("submitted", "ready", "leased", "released", "retrying", "progress", "cancel_requested"),
+    *("completed", "failed", "cancelled", "expired", "removed"),
+    *("worker_joined", "worker_draining", "worker_left", "worker_lost", "leader_changed"),
+)

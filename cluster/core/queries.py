@@ -11,19 +11,20 @@ from typing import Generic, NamedTuple, TypeVar
 
 from cluster.core.model import (
     DEFAULT_NAMESPACE,
+    Lease,
     Policy,
     TaskStatus,
     WorkerStatus,
 )
 
-A = TypeVar("A", covariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
 EXAMINED_MAX = 5_000  # Records that one call may look at, whatever it filters.
 
 
 @dataclass(frozen=True, slots=True)
-class Query(Generic[A]):
-    """Something to know; A is what is answered."""
+class Query(Generic[A_co]):
+    """Something to know; A_co is what is answered."""
 
 
 class TaskView(NamedTuple):
@@ -122,6 +123,14 @@ class GetWorker(Query[WorkerView | None]):
 class ListWorkers(Query[tuple[WorkerView, ...]]):
     """Every session, the lost ones that are still remembered included, oldest first."""
 
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLeases(Query[tuple[Lease, ...]]):
+    """The leases of a worker that still stand, in the order they were given."""
+
+    worker_id: str
     namespace: str = DEFAULT_NAMESPACE
 
 
