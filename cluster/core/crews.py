@@ -1,0 +1,130 @@
+"""Who could take work: the active workers, in crews that take the same work.
+
+A crew is all active workers of one namespace that state the same queues, types and tags. Its
+members with room stand in order of load: the share of slots in use, then who was served longest
+ago, so that equals take turns. Nothing here decides who runs what: `matching.py` does.
+"""
+
+from __future__ import annotations
+
+from cluster.core.model import Task, Worker
+from cluster.core.ordered import Ordered
+from cluster.core.ready import Head, Lane, Market, Ready
+
+Profile = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+Seat = tuple[int, int, int, Worker]  # Load in thousandths, newest token, number, and the worker.
+
+
+class Crew:
+    """Workers that are interchangeable. It stands while it has members."""
+
+    __slots__ = ("available", "markets", "members", "profile", "seats", "tags", "types")
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.types = profile[2]
+        self.tags = frozenset(profile[3])
+        self.markets: list[Market] = []  # Those whose queue and required tags fit.
+        self.members = 0
+        self.available: Ordered[Seat] = Ordered()  # The members that have room.
+        self.seats: dict[int, Seat] = {}  # The same, by worker number.
+
+    def serves(self, type_: str) -> bool:
+        """Whether its members run tasks of this type."""
+        return not self.types or type_ in self.types
+
+    def best(self) -> Head | None:
+        """The rank of the first task that it serves, in whichever lane."""
+        if self.types:
+            lanes = (market.lanes.get(type_) for market in self.markets for type_ in self.types)
+            heads = [lane.head for lane in lanes if lane is not None]
+        else:
+            heads = [market.heads.first() for market in self.markets]
+        return min((head for head in heads if head is not None), default=None)
+
+
+class Crews:
+    """Every active worker, in exactly one crew."""
+
+    __slots__ = ("by_profile", "by_queue", "fresh", "of_worker")
+
+    def __init__(self) -> None:
+        self.by_profile: dict[Profile, Crew] = {}
+        self.by_queue: dict[tuple[str, str], list[Crew]] = {}
+        self.of_worker: dict[int, Crew] = {}  # By worker number.
+        self.fresh: dict[Lane | Crew, None] = {}  # What gained tasks or room since the last match.
+
+    def enlist(self, worker: Worker, ready: Ready) -> None:
+        """Count an active worker in. It has no room until it says so."""
+        profile = (
+            worker.namespace,
+            tuple(sorted(dict.fromkeys(worker.queues))),
+            tuple(sorted(dict.fromkeys(worker.types))),
+            tuple(sorted(dict.fromkeys(worker.tags))),
+        )
+        crew = self.by_profile.get(profile) or self._found(profile, ready)
+        crew.members += 1
+        self.of_worker[worker.number] = crew
+
+    def dismiss(self, worker: Worker, ready: Ready) -> None:
+        """Count a worker out, if it was in: it is given nothing more."""
+        crew = self.of_worker.get(worker.number)
+        if crew is None:
+            return
+        self.seat(worker, 0)
+        del self.of_worker[worker.number]
+        crew.members -= 1
+        if not crew.members:
+            self._disband(crew, ready)
+
+    def seat(self, worker: Worker, room: int) -> None:
+        """Set a worker's room, and its place among the others after its leases changed."""
+        is_more = room > worker.room
+        worker.room = room
+        crew = self.of_worker.get(worker.number)
+        if crew is None:
+            worker.room = 0
+            return
+        seat = crew.seats.pop(worker.number, None)
+        if seat is not None:
+            crew.available.remove(seat)
+        if room > 0:
+            load = len(worker.leases) * 1_000 // worker.slots
+            seat = crew.seats[worker.number] = (load, worker.newest_token, worker.number, worker)
+            crew.available.add(seat)
+        if is_more:
+            self.fresh[crew] = None
+
+    def wait(self, task: Task, ready: Ready) -> None:
+        """Let a pending task wait at its place where the crews that serve it will look."""
+        market = ready.market_of(task)
+        if market is None:
+            market = ready.open((task.namespace, task.queue, task.requires))
+            for crew in self.by_queue.get(market.key[:2], ()):
+                self._attend(crew, market)
+        self.fresh[ready.add(market, task)] = None
+
+    def _found(self, profile: Profile, ready: Ready) -> Crew:
+        crew = self.by_profile[profile] = Crew(profile)
+        for queue in profile[1]:
+            self.by_queue.setdefault((profile[0], queue), []).append(crew)
+            for market in ready.by_queue.get((profile[0], queue), ()):
+                self._attend(crew, market)
+        return crew
+
+    def _disband(self, crew: Crew, ready: Ready) -> None:
+        namespace, queues, _, _ = crew.profile
+        del self.by_profile[crew.profile]
+        for queue in queues:
+            neighbours = self.by_queue[namespace, queue]
+            neighbours.remove(crew)
+            if not neighbours:
+                del self.by_queue[namespace, queue]
+        for market in crew.markets:
+            market.crews.remove(crew)
+            ready.close_if_idle(market)
+
+    def _attend(self, crew: Crew, market: Market) -> None:
+        if crew.tags.issuperset(market.key[2]):
+            crew.markets.append(market)
+            market.crews.append(crew)

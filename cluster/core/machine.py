@@ -1,0 +1,169 @@
+"""The machine: commands in, replies and events out; the same log gives the same state, to the byte.
+
+It reads no clock and does no I/O. Whoever drives it does, for every entry of the log in order:
+
+    entry = codec.unpack_entry(raw)
+    commands = [command for group in entry.groups for command in group.commands]
+    applied = machine.apply_entry(
+        commands,
+        index=index,
+        term=term,
+        cluster_time_ms=entry.cluster_time_ms,
+        wall_time_ms=entry.wall_time_ms,
+    )
+    machine.seal(raw, codec.pack_outcome(applied.replies, applied.events))
+
+and proposes a `Tick` when `next_deadline` has come. A command validates, then changes the state: a
+refusal is a reply, and what raises is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar, cast
+
+from cluster.core import (
+    commands,
+    matching,
+    queries,
+    sessions,
+    settling,
+    steering,
+    submitting,
+    sweeping,
+    views,
+)
+from cluster.core.commands import Command, Tick, Ticked
+from cluster.core.model import Event
+from cluster.core.queries import Query
+from cluster.core.state import State
+
+R = TypeVar("R")
+A = TypeVar("A")
+
+HASH_BYTES = 16
+
+
+class Applied(NamedTuple):
+    """What an entry did: a reply to each command, in order, and every transition."""
+
+    replies: tuple[Any, ...]
+    events: tuple[Event, ...]
+
+
+class Deadline(NamedTuple):
+    """When a `Tick` is next of use, by each clock; in the past when work was left undone."""
+
+    cluster_ms: int | None
+    wall_ms: int | None
+
+
+class Machine:
+    """The task queue and the worker registry."""
+
+    def __init__(self, *, lease_ms: int = 15_000, heartbeat_ms: int = 5_000) -> None:
+        """Begin empty. Until a `BeginTerm` sets the lengths, give each node the same."""
+        self.state = State(lease_ms=lease_ms, heartbeat_ms=heartbeat_ms)
+        self.state_hash = bytes(HASH_BYTES)
+
+    @property
+    def applied_index(self) -> int:
+        """The log index of the newest entry applied; 0 before the first."""
+        return self.state.index
+
+    @property
+    def applied_term(self) -> int:
+        """That entry's term."""
+        return self.state.term
+
+    @property
+    def cluster_time_ms(self) -> int:
+        """The newest cluster time seen."""
+        return self.state.cluster_time_ms
+
+    @property
+    def wall_time_ms(self) -> int:
+        """The newest wall time seen."""
+        return self.state.wall_time_ms
+
+    def apply_entry(
+        self,
+        commands: Sequence[Command[Any]],
+        *,
+        index: int,
+        term: int,
+        cluster_time_ms: int,
+        wall_time_ms: int,
+    ) -> Applied:
+        """Apply an entry's commands at its times, then what has become due by them.
+
+        Neither clock goes backward: an earlier time counts as the newest one seen.
+        """
+        state = self.state
+        state.index = index
+        state.term = term
+        state.cluster_time_ms = max(state.cluster_time_ms, cluster_time_ms)
+        state.wall_time_ms = max(state.wall_time_ms, wall_time_ms)
+        state.events = []
+        replies = tuple([self.apply(command) for command in commands])
+        sweeping.sweep(state)
+        return Applied(replies, tuple(state.events))
+
+    def apply(self, command: Command[R]) -> R:
+        """Do *command* within the entry that is being applied."""
+        reply = _COMMANDS[type(command)](self.state, command)
+        matching.match(self.state)
+        return cast("R", reply)
+
+    def answer(self, query: Query[A]) -> A:
+        """Answer *query* from the state as it is. It changes nothing."""
+        return cast("A", _QUERIES[type(query)](self.state, query))
+
+    def next_deadline(self) -> Deadline:
+        """When something becomes due by itself."""
+        return Deadline(sweeping.next_cluster_ms(self.state), sweeping.next_wall_ms(self.state))
+
+    def seal(self, raw: bytes, outcome: bytes) -> None:
+        """Chain an entry's bytes, and those of what it did, into `state_hash`."""
+        running = blake2b(self.state_hash, digest_size=HASH_BYTES)
+        running.update(len(raw).to_bytes(8))  # So that the border between the two counts.
+        running.update(raw)
+        running.update(outcome)
+        self.state_hash = running.digest()
+
+
+def _tick(state: State, _command: Tick) -> Ticked:
+    return Ticked(sweeping.sweep(state))
+
+
+_COMMANDS: Mapping[type[Command[Any]], Callable[[State, Any], Any]] = MappingProxyType(
+    {
+        commands.Submit: submitting.submit,
+        commands.Register: sessions.register,
+        commands.Offer: sessions.offer,
+        commands.Heartbeat: sessions.heartbeat,
+        commands.Drain: sessions.drain,
+        commands.Leave: sessions.leave,
+        commands.Complete: settling.complete,
+        commands.Fail: settling.fail,
+        commands.Release: settling.release,
+        commands.Report: settling.report,
+        commands.Cancel: steering.cancel,
+        commands.Retry: steering.retry,
+        commands.BeginTerm: sessions.begin_term,
+        commands.Tick: _tick,
+    }
+)
+
+_QUERIES: Mapping[type[Query[Any]], Callable[[State, Any], Any]] = MappingProxyType(
+    {
+        queries.GetTask: views.get_task,
+        queries.ListTasks: views.list_tasks,
+        queries.GetWorker: views.get_worker,
+        queries.ListWorkers: views.list_workers,
+        queries.WorkerLeases: views.worker_leases,
+        queries.Count: views.count,
+    }
+)

@@ -1,0 +1,87 @@
+"""How a run ends, and what it says meanwhile: the commands that carry a lease token."""
+
+from __future__ import annotations
+
+from cluster.core import leasing, lifecycle, retrying
+from cluster.core.commands import Complete, Fail, Refused, Release, Report, Settled
+from cluster.core.model import Task, TaskStatus
+from cluster.core.state import State
+
+
+def complete(state: State, command: Complete) -> Settled | Refused:
+    """Accept the result, unless a newer lease has superseded the token."""
+    task = state.task(command.namespace, command.task_id)
+    if task is None:
+        return leasing.unknown(command.task_id)
+    token = command.lease_token
+    if task.accepted_token == token and task.status is TaskStatus.COMPLETED:
+        return Settled(task.id, task.status, is_duplicate=True)  # The answer was lost.
+    if not _is_open(task, token):
+        return leasing.lost(task, token)
+
+    worker_id = _end_run(state, task, token)
+    task.result = command.result
+    task.error = None
+    task.killed = 0
+    lifecycle.finish(
+        state, task, TaskStatus.COMPLETED, worker_id=worker_id, attempt=task.attempts + 1
+    )
+    return Settled(task.id, task.status, is_duplicate=False)
+
+
+def fail(state: State, command: Fail) -> Settled | Refused:
+    """Count the failure, unless a newer lease has superseded the token."""
+    task = state.task(command.namespace, command.task_id)
+    if task is None:
+        return leasing.unknown(command.task_id)
+    token = command.lease_token
+    if task.accepted_token == token and task.status is not TaskStatus.COMPLETED:
+        return Settled(task.id, task.status, is_duplicate=True)
+    if not _is_open(task, token):
+        return leasing.lost(task, token)
+
+    worker_id = _end_run(state, task, token)
+    retrying.fail_attempt(state, task, command.error, may_retry=command.retry, worker_id=worker_id)
+    return Settled(task.id, task.status, is_duplicate=False)
+
+
+def release(state: State, command: Release) -> Settled | Refused:
+    """Hand the task back to its old place; one that was to be cancelled is cancelled."""
+    task = state.task(command.namespace, command.task_id)
+    if task is None:
+        return leasing.unknown(command.task_id)
+    if not leasing.is_current(task, command.lease_token):
+        return leasing.lost(task, command.lease_token)
+
+    task.killed = 0
+    leasing.give_back(state, task)
+    return Settled(task.id, task.status, is_duplicate=False)
+
+
+def report(state: State, command: Report) -> Settled | Refused:
+    """Keep the newest progress."""
+    task = state.task(command.namespace, command.task_id)
+    if task is None:
+        return leasing.unknown(command.task_id)
+    if not leasing.is_current(task, command.lease_token):
+        return leasing.lost(task, command.lease_token)
+
+    is_same = task.progress == command.progress
+    task.progress = command.progress
+    state.happened("progress", task, worker_id=task.worker_id, attempt=task.attempts + 1)
+    return Settled(task.id, task.status, is_duplicate=is_same)
+
+
+def _is_open(task: Task, token: int) -> bool:
+    """Whether an outcome under *token* may still be accepted."""
+    return leasing.is_current(task, token) or task.late_token == token
+
+
+def _end_run(state: State, task: Task, token: int) -> str | None:
+    """Accept *token* for the outcome that follows; returns the worker, unless it was lost."""
+    task.accepted_token = token
+    if task.status is not TaskStatus.PROCESSING:
+        return None
+    worker = leasing.take_back(state, task)
+    worker.tasks_processed += 1
+    return worker.id

@@ -1,0 +1,138 @@
+"""The machine's whole state: plain data, and the one way to say that something happened.
+
+It holds no rule. What is derived from the tasks and workers (lanes, crews, timers, tallies, the
+listing) is kept here beside them, and `invariants.py` says how each follows from them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from cluster.core.accounting import Tally
+from cluster.core.crews import Crews
+from cluster.core.model import Event, Task, Worker
+from cluster.core.ordered import Ordered
+from cluster.core.ready import Ready
+
+
+class Space:
+    """What belongs to one namespace."""
+
+    __slots__ = ("listing", "tally", "tasks", "workers")
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.workers: dict[str, Worker] = {}
+        self.listing: Ordered[tuple[int, Task]] = Ordered()  # By number: in order of submission.
+        self.tally = Tally()
+
+
+class State:
+    """Tables, timers, counters and clocks. Times are milliseconds."""
+
+    __slots__ = (
+        "cluster_time_ms",
+        "crews",
+        "events",
+        "grace_until_ms",
+        "heartbeat_ms",
+        "index",
+        "lease_ms",
+        "lost",
+        "newest_number",
+        "newest_place",
+        "newest_token",
+        "ready",
+        "sessions",
+        "spaces",
+        "term",
+        "timeouts",
+        "timers",
+        "wall_time_ms",
+    )
+
+    def __init__(self, *, lease_ms: int, heartbeat_ms: int) -> None:
+        self.lease_ms = lease_ms
+        self.heartbeat_ms = heartbeat_ms
+        self.index = 0
+        self.term = 0
+        self.cluster_time_ms = 0
+        self.wall_time_ms = 0
+        self.events: list[Event] = []  # Of the entry that is being applied.
+
+        self.spaces: dict[str, Space] = {}
+        self.ready = Ready()
+        self.crews = Crews()
+        self.newest_number = 0  # Counters that only grow.
+        self.newest_place = 0
+        self.newest_token = 0
+
+        # Both by worker number, the earliest deadline first: deadlines are given in this order.
+        self.sessions: OrderedDict[int, Worker] = OrderedDict()
+        self.lost: OrderedDict[int, Worker] = OrderedDict()
+        self.grace_until_ms = 0  # No session is lost before it (cluster time).
+        self.timeouts: Ordered[tuple[int, int, Task]] = Ordered()  # Cluster time, number.
+        self.timers: Ordered[tuple[int, int, Task]] = Ordered()  # Wall time, number.
+
+    def space(self, namespace: str) -> Space:
+        """The namespace's tables; an unknown one has empty ones, which are not kept."""
+        return self.spaces.get(namespace) or Space()
+
+    def task(self, namespace: str, task_id: str) -> Task | None:
+        """The task, if it is known."""
+        space = self.spaces.get(namespace)
+        return None if space is None else space.tasks.get(task_id)
+
+    def happened(
+        self,
+        kind: str,
+        task: Task,
+        *,
+        worker_id: str | None = None,
+        attempt: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Note a task's transition, after it was made."""
+        events = self.events
+        events.append(
+            Event(
+                self.index,
+                len(events),
+                self.term,
+                self.cluster_time_ms,
+                kind,
+                task.id,
+                task.queue,
+                task.status,
+                worker_id,
+                task.lease_token if worker_id is not None else None,
+                attempt,
+                error,
+            )
+        )
+
+    def happened_to_worker(self, kind: str, worker: Worker) -> None:
+        """Note a worker's transition, after it was made."""
+        self.happened_to_cluster(kind, worker_id=worker.id, status=worker.status, node=worker.node)
+
+    def happened_to_cluster(
+        self,
+        kind: str,
+        *,
+        node: str | None,
+        worker_id: str | None = None,
+        status: str | None = None,
+    ) -> None:
+        """Note a transition that is no task's."""
+        self.events.append(
+            Event(
+                index=self.index,
+                offset=len(self.events),
+                term=self.term,
+                time_ms=self.cluster_time_ms,
+                kind=kind,
+                status=status,
+                worker_id=worker_id,
+                node=node,
+            )
+        )

@@ -1,0 +1,99 @@
+"""What becomes due by itself: timeouts, silent workers, starts, retries, expiries, removals.
+
+Bounded: a sweep does at most `UNITS_MAX` things, and what is left stays due, so that the next
+command goes on. Each rule below does one thing, or says that none is due.
+"""
+
+from __future__ import annotations
+
+from cluster.core import leasing, lifecycle, matching, retrying, sessions
+from cluster.core.model import WorkerStatus
+from cluster.core.state import State
+
+UNITS_MAX = 1_000
+
+
+def sweep(state: State, *, units_max: int = UNITS_MAX) -> int:
+    """Do what is due, and return how many things that were."""
+    units = 0
+    for rule in (_time_out, _lose, _forget, _ring):
+        while units < units_max and rule(state):
+            units += 1
+    if units:
+        matching.match(state)
+    return units
+
+
+def next_cluster_ms(state: State) -> int | None:
+    """The cluster time at which something is due next."""
+    moments = []
+    if state.sessions:
+        worker = next(iter(state.sessions.values()))
+        is_lost = worker.status is WorkerStatus.LOST  # And its leases are still to be taken back.
+        moments.append(state.cluster_time_ms if is_lost else sessions.deadline_ms(state, worker))
+    if state.lost:
+        moments.append(next(iter(state.lost.values())).deadline_ms)
+    first = state.timeouts.first()
+    if first is not None:
+        moments.append(first[0])
+    return min(moments, default=None)
+
+
+def next_wall_ms(state: State) -> int | None:
+    """The wall time at which something is due next."""
+    first = state.timers.first()
+    return None if first is None else first[0]
+
+
+def _time_out(state: State) -> bool:
+    """End a run that took too long. The worker learns it as a lost lease."""
+    first = state.timeouts.first()
+    if first is None or first[0] > state.cluster_time_ms:
+        return False
+    task = first[2]
+    worker = leasing.take_back(state, task)
+    retrying.fail_attempt(state, task, "timeout", may_retry=True, worker_id=worker.id)
+    return True
+
+
+def _lose(state: State) -> bool:
+    """Take one step in losing a silent worker: the session, then each lease, then the rest."""
+    worker = next(iter(state.sessions.values()), None)
+    if worker is None:
+        return False
+    if worker.status is not WorkerStatus.LOST:
+        if sessions.deadline_ms(state, worker) > state.cluster_time_ms:
+            return False
+        sessions.lose(state, worker)
+        return True
+
+    task_id = next(iter(worker.leases.values()), None)
+    if task_id is None:
+        sessions.remember(state, worker)
+    else:
+        retrying.lose_delivery(state, state.spaces[worker.namespace].tasks[task_id])
+    return True
+
+
+def _forget(state: State) -> bool:
+    """Drop a worker that was lost long ago."""
+    worker = next(iter(state.lost.values()), None)
+    if worker is None or worker.deadline_ms > state.cluster_time_ms:
+        return False
+    sessions.forget(state, worker)
+    return True
+
+
+def _ring(state: State) -> bool:
+    """Do what one task's timer was set for."""
+    first = state.timers.first()
+    if first is None or first[0] > state.wall_time_ms:
+        return False
+    task = first[2]
+    if task.status.is_final:
+        lifecycle.remove(state, task)
+    elif lifecycle.is_expired(state, task):
+        lifecycle.expire(state, task)
+    else:
+        lifecycle.make_ready(state, task)
+    return True

@@ -1,0 +1,130 @@
+"""Answers to what can be asked: frozen copies of what is there."""
+
+from __future__ import annotations
+
+from cluster.core import leasing
+from cluster.core.model import Lease, Task, TaskStatus, Worker
+from cluster.core.queries import (
+    EXAMINED_MAX,
+    Count,
+    Counts,
+    GetTask,
+    GetWorker,
+    ListTasks,
+    ListWorkers,
+    TaskPage,
+    TaskView,
+    WorkerLeases,
+    WorkerView,
+)
+from cluster.core.state import State
+
+
+def get_task(state: State, query: GetTask) -> TaskView | None:
+    """One task."""
+    task = state.task(query.namespace, query.task_id)
+    return None if task is None else _task(state, task)
+
+
+def list_tasks(state: State, query: ListTasks) -> TaskPage:
+    """A page of the tasks that match. Its cursor is the number of the last task looked at."""
+    listing = state.space(query.namespace).listing
+    bound = state.newest_number + 1 if query.cursor is None else query.cursor
+    found: list[TaskView] = []
+    for examined, (_, task) in enumerate(listing.before((bound,)), start=1):
+        bound = task.number
+        if _matches(task, query):
+            found.append(_task(state, task))
+        if len(found) >= query.limit or examined >= EXAMINED_MAX:
+            break
+    is_more = next(listing.before((bound,)), None) is not None
+    return TaskPage(tuple(found), bound if is_more else None)
+
+
+def get_worker(state: State, query: GetWorker) -> WorkerView | None:
+    """One worker."""
+    worker = state.space(query.namespace).workers.get(query.worker_id)
+    return None if worker is None else _worker(worker)
+
+
+def list_workers(state: State, query: ListWorkers) -> tuple[WorkerView, ...]:
+    """Every worker that is remembered, oldest first."""
+    return tuple(_worker(worker) for worker in state.space(query.namespace).workers.values())
+
+
+def worker_leases(state: State, query: WorkerLeases) -> tuple[Lease, ...]:
+    """What a worker holds; nothing when it is not known."""
+    worker = state.space(query.namespace).workers.get(query.worker_id)
+    return () if worker is None else leasing.held_by(state, worker)
+
+
+def count(state: State, query: Count) -> Counts:
+    """The namespace's totals."""
+    tally = state.space(query.namespace).tally
+    return Counts(tuple(tally.by_status.items()), tally.completed_ever, tally.workers_active)
+
+
+def _matches(task: Task, query: ListTasks) -> bool:
+    return (
+        (query.status is None or task.status is query.status)
+        and (query.queue is None or task.queue == query.queue)
+        and (query.type is None or task.type == query.type)
+        and (query.worker_id is None or task.worker_id == query.worker_id)
+    )
+
+
+def _task(state: State, task: Task) -> TaskView:
+    return TaskView(
+        id=task.id,
+        type=task.type,
+        payload=task.payload,
+        content_type=task.content_type,
+        queue=task.queue,
+        priority=task.priority,
+        policy=task.policy,
+        requires=task.requires,
+        meta=task.meta,
+        traceparent=task.traceparent,
+        submitted_by=task.submitted_by,
+        status=task.status,
+        created_at_ms=task.created_at_ms,
+        run_at_ms=task.run_at_ms,
+        started_at_ms=task.started_at_ms,
+        finished_at_ms=task.finished_at_ms,
+        retry_at_ms=task.retry_at_ms,
+        attempts=task.attempts,
+        deliveries=task.deliveries,
+        worker_id=task.worker_id,
+        lease_token=task.lease_token,
+        progress=task.progress,
+        result=task.result,
+        error=task.error,
+        cancel_requested=task.cancel_requested,
+        waiting_for=None if _is_served(state, task) else "worker",
+    )
+
+
+def _is_served(state: State, task: Task) -> bool:
+    """Whether *task* has, or does not need, an active worker that would take it."""
+    if task.status is not TaskStatus.PENDING:
+        return True
+    market = state.ready.market_of(task)
+    assert market is not None, "a pending task has a market"
+    return any(crew.serves(task.type) for crew in market.crews)
+
+
+def _worker(worker: Worker) -> WorkerView:
+    return WorkerView(
+        id=worker.id,
+        name=worker.name,
+        status=worker.status,
+        queues=worker.queues,
+        tags=worker.tags,
+        types=worker.types,
+        slots=worker.slots,
+        current_tasks=tuple(worker.leases.values()),
+        tasks_processed=worker.tasks_processed,
+        started_at_ms=worker.started_at_ms,
+        last_heartbeat_ms=worker.last_heartbeat_ms,
+        node=worker.node,
+    )
