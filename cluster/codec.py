@@ -1,0 +1,258 @@
+"""Commands and log entries <-> msgpack, each with its version.
+
+An entry is `[version, cluster time, wall time, [[origin, request, [command, …]], …]]` and a command
+`[op code, field, …]` in the order of its type's fields. Op codes are never used again for another
+op; fields are only ever appended, with a default that means what their absence meant.
+
+Not for several threads at once: the packer is shared.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from operator import attrgetter
+from sys import intern
+from typing import Any, NamedTuple
+
+import msgpack
+
+from cluster.core import commands
+from cluster.core.commands import Command, Submit
+from cluster.core.model import Backoff, Event, NewTask, Policy
+from cluster.errors import UnsupportedVersion, WireError
+
+ENTRY_VERSION = 1
+STRING_CHARACTERS_MAX = 200  # What `describe` shows of a string.
+
+# The one table of op codes. Append only.
+_OPS: tuple[tuple[int, type[Command[Any]]], ...] = (
+    (1, commands.Submit),
+    (2, commands.Register),
+    (3, commands.Offer),
+    (4, commands.Heartbeat),
+    (5, commands.Leave),
+    (6, commands.Complete),
+    (7, commands.Fail),
+    (8, commands.Release),
+    (9, commands.Report),
+    (10, commands.Cancel),
+    (11, commands.Retry),
+    (12, commands.Tick),
+    (13, commands.BeginTerm),
+    (14, commands.Drain),
+)
+
+
+class Group(NamedTuple):
+    """Commands that one node proposed together, and the number by which it awaits them."""
+
+    origin: str  # The node that proposed them.
+    request: int
+    commands: tuple[Command[Any], ...]
+
+
+class LogEntry(NamedTuple):
+    """An entry of the log: what to do, and the times at which it happens, in milliseconds."""
+
+    version: int
+    cluster_time_ms: int
+    wall_time_ms: int
+    groups: tuple[Group, ...]
+
+
+def pack_command(command: Command[Any]) -> bytes:
+    """One command, to be proposed here or forwarded to the leader.
+
+    Raises:
+        OverflowError: an integer does not fit into 64 bits.
+    """
+    code, values = _PACKERS[type(command)]
+    packed: bytes = _pack((code, *values(command)))
+    return packed
+
+
+def unpack_commands(packed: Iterable[bytes]) -> tuple[Command[Any], ...]:
+    """The commands that `pack_command` packed.
+
+    Raises:
+        UnsupportedVersion: an op is not known to this program.
+        WireError: the bytes are no command.
+    """
+    return tuple([_command(_unpack(raw)) for raw in packed])
+
+
+def pack_entry(
+    cluster_time_ms: int,
+    wall_time_ms: int,
+    groups: Sequence[tuple[str, int, Sequence[bytes]]],
+) -> bytes:
+    """An entry of groups of packed commands, which go in as they are."""
+    parts: list[bytes] = [
+        _array_header(4),
+        _pack(ENTRY_VERSION),
+        _pack(cluster_time_ms),
+        _pack(wall_time_ms),
+        _array_header(len(groups)),
+    ]
+    for origin, request, packed in groups:
+        parts += (_array_header(3), _pack(origin), _pack(request), _array_header(len(packed)))
+        parts += packed
+    return b"".join(parts)
+
+
+def unpack_entry(raw: bytes) -> LogEntry:
+    """The entry that `pack_entry` packed.
+
+    Raises:
+        UnsupportedVersion: the entry's version or one of its ops is not known to this program.
+        WireError: the bytes are no entry.
+    """
+    content = _unpack(raw)
+    version = content[0] if isinstance(content, tuple) and content else None
+    if type(version) is not int:
+        raise WireError(f"these {len(raw)} bytes are no log entry: it has no version")
+    if version != ENTRY_VERSION:
+        raise UnsupportedVersion(
+            f"log entry of version {version}; this program knows version {ENTRY_VERSION}"
+        )
+    try:
+        _, cluster_time_ms, wall_time_ms, groups = content
+        return LogEntry(
+            version,
+            cluster_time_ms,
+            wall_time_ms,
+            tuple(
+                [
+                    Group(intern(origin), request, tuple([_command(each) for each in packed]))
+                    for origin, request, packed in groups
+                ]
+            ),
+        )
+    except (TypeError, ValueError) as error:
+        raise WireError(f"these {len(raw)} bytes are no log entry: {error}") from error
+
+
+def pack_outcome(replies: Sequence[Any], events: Sequence[Event]) -> bytes:
+    """What an entry did, for `Machine.seal`: only ever hashed, never unpacked."""
+    packed: bytes = _pack((replies, events))
+    return packed
+
+
+def describe(entry: LogEntry) -> dict[str, Any]:
+    """The entry for a person's eyes: plain values, payloads cut, the values of `meta` left out."""
+    return {
+        "cluster_time_ms": entry.cluster_time_ms,
+        "wall_time_ms": entry.wall_time_ms,
+        "commands": [
+            {"op": command.op, "origin": group.origin, **_described(command)}
+            for group in entry.groups
+            for command in group.commands
+        ],
+    }
+
+
+def _described(command: Command[Any]) -> dict[str, Any]:
+    if isinstance(command, Submit):
+        return {"tasks": [_cut(task._asdict()) for task in command.tasks]}
+    return _cut({field.name: getattr(command, field.name) for field in fields(command)})
+
+
+def _cut(values: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: _shown(value) for name, value in values.items() if value is not None}
+    if "meta" in shown:
+        shown["meta"] = [key for key, _ in values["meta"]]
+    return shown
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if isinstance(value, str) and len(value) > STRING_CHARACTERS_MAX:
+        return f"{value[:STRING_CHARACTERS_MAX]}… {len(value)} characters"
+    if isinstance(value, Policy):
+        return value._asdict() | {"backoff": value.backoff._asdict()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _unpack(raw: bytes) -> Any:
+    try:
+        return msgpack.unpackb(raw, use_list=False, raw=False)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise WireError(f"these {len(raw)} bytes are not msgpack: {error}") from error
+
+
+def _command(content: Any) -> Command[Any]:
+    if not isinstance(content, tuple) or not content:
+        raise WireError("a command is no list that begins with its op code")
+    build = _BUILDERS.get(content[0])
+    if build is None:
+        raise UnsupportedVersion(
+            f"command with op code {content[0]!r}; this program knows 1 to {_OPS[-1][0]}"
+        )
+    try:
+        return build(*content[1:])
+    except (TypeError, ValueError) as error:
+        raise WireError(f"a command of op code {content[0]} does not fit: {error}") from error
+
+
+def _submit(tasks: tuple[Any, ...]) -> Submit:
+    return Submit(tuple([_new_task(*task) for task in tasks]))
+
+
+def _new_task(
+    id_: str,
+    type_: str,
+    payload: bytes,
+    content_type: str,
+    queue: str,
+    priority: int,
+    delay_ms: int,
+    run_at_ms: int | None,
+    policy: tuple[Any, ...],
+    *rest: Any,
+) -> NewTask:
+    """Words that many tasks share are shared in memory, and so are equal policies."""
+    return NewTask(
+        id_,
+        intern(type_),
+        payload,
+        intern(content_type),
+        intern(queue),
+        priority,
+        delay_ms,
+        run_at_ms,
+        _policy(policy),
+        *rest,
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _policy(values: tuple[Any, ...]) -> Policy:
+    max_attempts, backoff, *rest = values
+    return Policy(max_attempts, Backoff(*backoff), *rest)
+
+
+def _array_header(length: int) -> bytes:
+    """How msgpack begins an array of this length."""
+    if length < 16:
+        return bytes((0x90 | length,))
+    if length < 65_536:
+        return struct.pack(">BH", 0xDC, length)
+    return struct.pack(">BI", 0xDD, length)
+
+
+def _values(command_type: type[Command[Any]]) -> Callable[[Any], Iterable[Any]]:
+    """What takes a command's fields out of it, in order; made once, when this is imported."""
+    names = [field.name for field in fields(command_type)]
+    if not names:
+        return lambda _command: ()
+    values = attrgetter(*names)
+    return values if len(names) > 1 else lambda command: (values(command),)
+
+
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+_PACKERS = {command_type: (code, _values(command_type)) for code, command_type in _OPS}
+_BUILDERS: dict[int, Callable[..., Command[Any]]] = dict(_OPS) | {1: _submit}
