@@ -58,6 +58,11 @@ def encode(value: object, written_in: Format) -> bytes:
     ).encode()
 
 
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are equal, whatever the order of their members; true is not 1 here."""
+    return _canonical(one) == _canonical(other)
+
+
 def decode_stored(payload: bytes, content_type: str) -> object:
     """The value of a payload that `encode` wrote; of any other content type, its bare bytes."""
     if content_type == Format.JSON:
@@ -132,6 +137,10 @@ def _tagged(value: object) -> dict[str, str]:
     if isinstance(value, bytes):
         return {_BYTES_MEMBER: base64.b64encode(value).decode()}
     raise TypeError(f"{type(value).__name__} is no value of ours")
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=_tagged)
 
 
 def _integer(digits: str) -> int:

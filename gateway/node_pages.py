@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.core.model import TaskStatus
 from cluster.core.queries import Count
-from gateway import render
+from gateway import instants, render
 from gateway.exchange import Call, Reply
 from gateway.ids import wall_ms
 from gateway.queries import STALE
@@ -20,7 +20,7 @@ async def health(call: Call) -> Reply:
         "workers": counts.workers_active,
         "pending_tasks": dict(counts.by_status)[TaskStatus.PENDING],
         "completed_tasks": counts.completed_ever,
-        "timestamp": render.instant(wall_ms()),
+        "timestamp": instants.written(wall_ms()),
         "leader": status.leader,
         "term": status.term,
     }

@@ -113,6 +113,8 @@ class Polls:
         return given
 
     async def _run(self, poll: Poll, bell: Bell, until: float) -> Committed[tuple[Lease, ...]]:
+        if asyncio.get_running_loop().time() >= until:
+            return await self._close(poll)
         offered = _taken(await self._replica.propose(poll.offer()))
         if len(offered.reply) >= poll.slots:
             return offered

@@ -6,15 +6,12 @@ Times are RFC 3339 in UTC with milliseconds, durations seconds, fractions plain 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 
 from cluster.core.model import Backoff, Lease
 from cluster.core.queries import TaskView, WorkerView
 from cluster.replica import ClusterStatus, MemberStatus
+from gateway import instants
 from gateway.encoding import Format, decode_stored
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CALENDAR_END_MS = 253_402_300_799_999  # The last millisecond of the year 9999, RFC 3339's last.
 
 
 def task(view: TaskView) -> dict[str, object]:
@@ -30,18 +27,18 @@ def task(view: TaskView) -> dict[str, object]:
         "deliveries": view.deliveries,
         "max_attempts": view.policy.max_attempts,
         "backoff": _backoff(view.policy.backoff),
-        "timeout": _number(view.policy.timeout_ms),
-        "ttl": _number(view.policy.ttl_ms),
-        "retention": _number(view.policy.retention_ms),
+        "timeout": number(view.policy.timeout_ms),
+        "ttl": number(view.policy.ttl_ms),
+        "retention": number(view.policy.retention_ms),
         "requires": list(view.requires),
         "meta": dict(view.meta),
         "traceparent": view.traceparent,
         "submitted_by": view.submitted_by,
-        "created_at": instant(view.created_at_ms),
-        "run_at": instant(view.run_at_ms),
-        "started_at": instant(view.started_at_ms),
-        "finished_at": instant(view.finished_at_ms),
-        "retry_at": instant(view.retry_at_ms),
+        "created_at": instants.written(view.created_at_ms),
+        "run_at": instants.written(view.run_at_ms),
+        "started_at": instants.written(view.started_at_ms),
+        "finished_at": instants.written(view.finished_at_ms),
+        "retry_at": instants.written(view.retry_at_ms),
         "worker_id": view.worker_id,
         "lease_token": view.lease_token,
         "progress": _outcome(view.progress),
@@ -62,7 +59,7 @@ def lease(given: Lease) -> dict[str, object]:
         "data": decode_stored(given.payload, given.content_type),
         "queue": given.queue,
         "priority": given.priority,
-        "timeout": _number(given.timeout_ms),
+        "timeout": number(given.timeout_ms),
         "meta": dict(given.meta),
         "traceparent": given.traceparent,
         "cancel_requested": given.cancel_requested,
@@ -81,8 +78,8 @@ def worker(view: WorkerView) -> dict[str, object]:
         "slots": view.slots,
         "current_tasks": list(view.current_tasks),
         "tasks_processed": view.tasks_processed,
-        "started_at": instant(view.started_at_ms),
-        "last_heartbeat": instant(view.last_heartbeat_ms),
+        "started_at": instants.written(view.started_at_ms),
+        "last_heartbeat": instants.written(view.last_heartbeat_ms),
         "node": view.node,
     }
 
@@ -104,12 +101,11 @@ def cluster(status: ClusterStatus) -> dict[str, object]:
     }
 
 
-def instant(unix_ms: int | None) -> str | None:
-    """A moment as RFC 3339, or None; one past the calendar's end reads as its end."""
-    if unix_ms is None:
+def number(thousandths: int | None) -> int | float | None:
+    """Thousandths as a plain number, whole where it is whole."""
+    if thousandths is None:
         return None
-    moment = _EPOCH + timedelta(milliseconds=min(unix_ms, _CALENDAR_END_MS))
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return thousandths // 1000 if thousandths % 1000 == 0 else thousandths / 1000
 
 
 def _member(member: MemberStatus) -> dict[str, object]:
@@ -126,18 +122,11 @@ def _member(member: MemberStatus) -> dict[str, object]:
 
 def _backoff(backoff: Backoff) -> Mapping[str, object]:
     return {
-        "initial": _number(backoff.initial_ms),
-        "multiplier": _number(backoff.multiplier_thousandths),
-        "max": _number(backoff.max_ms),
-        "jitter": _number(backoff.jitter_thousandths),
+        "initial": number(backoff.initial_ms),
+        "multiplier": number(backoff.multiplier_thousandths),
+        "max": number(backoff.max_ms),
+        "jitter": number(backoff.jitter_thousandths),
     }
-
-
-def _number(thousandths: int | None) -> int | float | None:
-    """Thousandths as a plain number, whole where it is whole."""
-    if thousandths is None:
-        return None
-    return thousandths // 1000 if thousandths % 1000 == 0 else thousandths / 1000
 
 
 def _outcome(payload: bytes | None) -> object:

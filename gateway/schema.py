@@ -14,6 +14,7 @@ from cluster.core.model import (
     DEFAULT_QUEUE,
     PRIORITY_MAX,
     PRIORITY_NORMAL,
+    SLOTS_MAX,
     Backoff,
     NewTask,
     Policy,
@@ -30,8 +31,7 @@ T = TypeVar("T")
 
 PAYLOAD_BYTES_MAX = 1 << 20  # As much each for data, result, error and progress.
 WAIT_SECONDS_MAX = 60.0  # Of every long wait; more is capped, not refused.
-SLOTS_MAX = 10_000
-LEASES_NAMED_MAX = SLOTS_MAX
+LEASES_NAMED_MAX = 10 * SLOTS_MAX  # Tokens that a heartbeat may name, long lost ones among them.
 SECONDS_MAX = defaults.DELAY_SECONDS_MAX
 
 PRIORITIES: Mapping[str, int] = {"low": 1, "normal": PRIORITY_NORMAL, "high": 7, "critical": 9}

@@ -34,7 +34,7 @@ class Service:
     @property
     def node_id(self) -> str:
         """This node, as workers' records name it."""
-        return self.replica.status().node_id
+        return self.replica.node_id
 
     async def propose(self, command: Command[R | Refused]) -> Committed[R]:
         """Commit *command* and return the reply that is not a refusal.

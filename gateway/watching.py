@@ -69,6 +69,8 @@ class Watching:
                 _log.warning("the event reader begins anew: %s", error)
             else:
                 return
+            finally:
+                events.close()
 
     def close(self) -> None:
         """Ring every bell, now and whenever one is hung up: the node is stopping."""

@@ -37,10 +37,11 @@ async def register(call: Call) -> Reply:
     body = await call.body(empty={})
     command = schema.register(body.value, node=call.service.node_id)
     committed = await call.service.propose(command)
+    lease_ms = round(call.service.lease_seconds * 1000)
     session = {
         "worker_id": committed.reply.worker_id,
-        "lease_seconds": call.service.lease_seconds,
-        "heartbeat_seconds": call.service.lease_seconds / HEARTBEATS_PER_LEASE,
+        "lease_seconds": render.number(lease_ms),
+        "heartbeat_seconds": render.number(lease_ms // HEARTBEATS_PER_LEASE),
     }
     headers = write_headers(committed) | {"Location": f"/workers/{committed.reply.worker_id}"}
     return Reply(session, 201, headers)

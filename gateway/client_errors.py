@@ -1,0 +1,64 @@
+"""What a client raises when the cluster says no.
+
+QuorateError
+├── NotCommitted            no gateway could be reached or none found a quorum: it did not happen
+├── OutcomeUnknown          the answer was lost: it may have happened
+└── RequestRefused          an answer, and it was no; `code` says which rule
+    ├── TaskUnknown
+    ├── WorkerUnknown       register
+    ├── WorkerLost          the session ended: register anew
+    ├── LeaseLost           another lease superseded this one: drop the run
+    └── InvalidRequest      `errors` names each wrong field
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.errors import QuorateError
+
+
+class RequestRefused(QuorateError):
+    """The cluster answered, and the answer is no. Repeating it changes nothing."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.code = str(problem.get("code", "unknown"))
+        self.detail = str(problem.get("detail", f"the answer was HTTP {status}"))
+        self.errors = tuple(problem.get("errors", ()))
+        super().__init__(f"{self.detail} ({self.code})")
+
+
+class TaskUnknown(RequestRefused):
+    """There is no task with this id."""
+
+
+class WorkerUnknown(RequestRefused):
+    """There is no worker with this id: register."""
+
+
+class WorkerLost(RequestRefused):
+    """The worker's session has ended: register anew."""
+
+
+class LeaseLost(RequestRefused):
+    """The lease was superseded or taken back: nothing of this run counts any more."""
+
+
+class InvalidRequest(RequestRefused):
+    """The request's own fields are wrong; `errors` names each."""
+
+
+_BY_CODE: Mapping[str, type[RequestRefused]] = {
+    "task_unknown": TaskUnknown,
+    "worker_unknown": WorkerUnknown,
+    "worker_lost": WorkerLost,
+    "lease_lost": LeaseLost,
+    "invalid": InvalidRequest,
+}
+
+
+def refusal(status: int, problem: Mapping[str, Any]) -> RequestRefused:
+    """The error of the problem's code."""
+    return _BY_CODE.get(str(problem.get("code")), RequestRefused)(status, problem)

@@ -1,0 +1,33 @@
+"""Moments between Unix milliseconds and RFC 3339 (§5.6). Reads no clock."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PATTERN = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_CALENDAR_END_MS = 253_402_300_799_999  # The last millisecond of the year 9999, RFC 3339's last.
+
+
+def parse(written: str) -> int | None:
+    """The moment in Unix milliseconds, or None if *written* is none or not in the calendar.
+
+    A leap second's :60 is in no calendar of ours.
+    """
+    if not _PATTERN.fullmatch(written):
+        return None
+    try:
+        return (datetime.fromisoformat(written.upper()) - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        return None
+
+
+def written(unix_ms: int | None) -> str | None:
+    """The moment in UTC with milliseconds, or None. One past the calendar reads as its end."""
+    if unix_ms is None:
+        return None
+    moment = _EPOCH + timedelta(milliseconds=min(unix_ms, _CALENDAR_END_MS))
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
