@@ -7,12 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
-import random
-import secrets
-import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
@@ -21,16 +16,18 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from cluster import codec
 from cluster.barriers import Barriers
-from cluster.core.commands import BeginTerm, Command, Tick
+from cluster.core.commands import Command
 from cluster.core.machine import Machine
 from cluster.core.queries import Query
 from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, Overloaded, WireError
+from cluster.host import Host, RealHost
+from cluster.leading import NOBODY, Handed, Leading
 from cluster.proposals import Parcel, Proposal, Proposals
 from cluster.raft.driver import Driver, DriverHooks
 from cluster.raft.engine import Timing
 from cluster.raft.identity import claim, cluster_id_of
 from cluster.raft.log import Log
-from cluster.raft.storage import Directory
+from cluster.raft.storage import Storage
 from cluster.raft.transport import Link
 from cluster.raft.wire import WIRE_VERSION, Greeting
 from cluster.watching import Watch
@@ -38,13 +35,9 @@ from cluster.watching import Watch
 R = TypeVar("R")
 A = TypeVar("A")
 
-logger = logging.getLogger(__name__)
-
 PROPOSE_TIMEOUT_SECONDS = 5.0  # How long a write or a read waits for a leader.
 WAITING_MAX = 20_000  # Proposals that may wait for a leader; more are refused at once.
-ENTRY_BYTES = 4 * 1024 * 1024  # Beyond it what waits is parted into several log entries.
 _EXPIRY_SECONDS = 0.1  # How finely timeouts are kept.
-_NOBODY = ""  # The origin of what the replica proposes for itself.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +121,14 @@ class Replica(DriverHooks):
     """One node's part of the replicated machine. Everything runs on the loop that started it."""
 
     def __init__(
-        self, settings: ReplicaSettings, storage: Directory, log: Log, me: Greeting
+        self, settings: ReplicaSettings, host: Host, storage: Storage, log: Log, me: Greeting
     ) -> None:
         self.node_id = settings.node_id
         self.settings = settings
-        self.machine = Machine(lease_ms=round(settings.lease_seconds * 1000))
+        self.machine = Machine()
         self._loop = asyncio.get_running_loop()
         self._storage = storage
-        self._log_thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._log_thread = host.open_log_thread()
         self._timing = Timing()
         peers = {id_: raft for id_, raft in settings.members.items() if id_ != settings.node_id}
         self._driver = Driver(
@@ -146,30 +139,30 @@ class Replica(DriverHooks):
             log_thread=self._log_thread,
             hooks=self,
             timing=self._timing,
-            random=random.SystemRandom().random,
+            random=host.random,
         )
         self._engine = self._driver.engine
         self._proposals = Proposals()
         self._barriers = Barriers(self._driver)
-        self._origin = f"{settings.node_id}/{secrets.token_hex(4)}"  # Another after each start.
-        self._intake: list[tuple[str, int, list[bytes]]] = []  # For the next entry, if we lead.
-        self._taken: dict[str, int] = {}  # Origin -> newest parcel taken in `_taken_term`.
-        self._taken_term = 0
-        self._held: list[tuple[str, int, str, int, list[bytes]]] = []  # Until this leader serves.
+        self._origin = f"{settings.node_id}/{host.token()}"  # Another after each start.
+        self._leading = Leading(
+            self._driver,
+            self.machine,
+            wall_ms=host.wall_ms,
+            lease_ms=round(settings.lease_seconds * 1000),
+            dispatch=self._dispatch_soon,
+        )
         self._is_dispatching = False
         self._leadership: tuple[object, ...] = ()
         self._was_serving = False
         self._applied_term = 0
-        self._clock_base_ms = self._clock_start = 0.0
-        self._tick_timer: asyncio.TimerHandle | None = None
-        self._is_tick_due = False
         self._applied_waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._watches: set[Watch] = set()
         self._failed: asyncio.Future[BaseException] = self._loop.create_future()
         self._expiry: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def start(cls, settings: ReplicaSettings) -> Replica:
+    async def start(cls, settings: ReplicaSettings, host: Host | None = None) -> Replica:
         """Recover from the data directory, bind, and join the others.
 
         Raises:
@@ -182,16 +175,18 @@ class Replica(DriverHooks):
                 f"node {settings.node_id!r} is not among the cluster's members "
                 f"({', '.join(sorted(settings.members))}); name it in --cluster"
             )
-        storage = Directory(settings.data)
+        host = host or RealHost()
+        storage = host.open_storage(settings.data)
         try:
             identity = claim(
                 storage,
                 cluster_id=cluster_id_of(settings.members),
                 node_id=settings.node_id,
-                incarnation=secrets.token_hex(8),
+                incarnation=host.token(),
             )
             log = Log.recover(storage)
-            replica = cls(settings, storage, log, Greeting(WIRE_VERSION, *identity, settings.http))
+            me = Greeting(WIRE_VERSION, *identity, settings.http)
+            replica = cls(settings, host, storage, log, me)
             await replica._driver.start()
         except BaseException:
             storage.close()
@@ -201,9 +196,9 @@ class Replica(DriverHooks):
 
     async def stop(self) -> None:
         """Leave the loop clean; whoever still waits for a proposal is told that it is unknown."""
-        for timer in (self._tick_timer, self._expiry):
-            if timer is not None:
-                timer.cancel()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._leading.stop()
         await self._driver.stop()
         self._proposals.expire(float("inf"))
         for watch in list(self._watches):
@@ -310,8 +305,8 @@ class Replica(DriverHooks):
             stop = start + len(group.commands)
             if group.origin == self._origin:
                 self._proposals.committed(group.request, applied.replies[start:stop], index, term)
-            elif group.origin == _NOBODY:
-                self._is_tick_due = False
+            elif group.origin == NOBODY:
+                self._leading.tick_applied()
             start = stop
         for watch in self._watches:
             watch.push(applied.events)
@@ -325,18 +320,18 @@ class Replica(DriverHooks):
         if engine.is_serving != self._was_serving:
             self._was_serving = engine.is_serving
             if self._was_serving:
-                self._begin_serving()
+                self._leading.begin()
         self._barriers.advance()
         self._wake_applied_waiters()
         if self._was_serving:
-            self._plan_tick()
+            self._leading.plan_tick()
         if len(self._proposals):
             self._dispatch_soon()
 
     def peer_message(self, peer: str, content: Any) -> None:
         match content:
             case ["propose", int(term), str(origin), int(number), list(commands)]:
-                self._take_parcel(peer, term, origin, number, commands)
+                self._leading.take(Handed(peer, term, origin, number, commands))
             case ["refuse", str(origin), int(number)]:
                 if origin == self._origin:
                     self._proposals.refused(number)
@@ -369,8 +364,8 @@ class Replica(DriverHooks):
         engine = self._engine
         if engine.is_serving:
             for parcel in self._proposals.take_parcels(engine.term):
-                self._intake.append((self._origin, parcel.number, parcel.commands()))
-            self._append_intake()
+                self._leading.add(self._origin, parcel.number, parcel.commands())
+            self._leading.append_entries()
         elif self._leader_link() is not None:
             for parcel in self._proposals.take_parcels(engine.term):
                 self._forward(parcel)
@@ -382,42 +377,6 @@ class Replica(DriverHooks):
             leader, ["propose", parcel.term, self._origin, parcel.number, parcel.commands()]
         )
 
-    def _take_parcel(
-        self, peer: str, term: int, origin: str, number: int, commands: list[bytes]
-    ) -> None:
-        """As the leader, take in what another node hands over; or say that it is refused."""
-        engine = self._engine
-        if term == self._taken_term and number <= self._taken.get(origin, 0):
-            return  # Sent again over a new link; the log decides its fate.
-        if not engine.is_leader or engine.term != term:
-            self._driver.tell(peer, ["refuse", origin, number])
-        elif not engine.is_serving:
-            self._held.append((peer, term, origin, number, commands))
-        else:
-            if self._taken_term != term:
-                self._taken_term, self._taken = term, {}
-            self._taken[origin] = number
-            self._intake.append((origin, number, commands))
-            self._dispatch_soon()
-
-    def _append_intake(self) -> None:
-        """Make log entries of what was taken in, each stamped with both clocks."""
-        while self._intake:
-            size = count = 0
-            for _, _, commands in self._intake:
-                size += sum(map(len, commands))
-                if count and size > ENTRY_BYTES:
-                    break
-                count += 1
-            groups, self._intake = self._intake[:count], self._intake[count:]
-            self._engine.append(codec.pack_entry(*self._stamp(), groups))
-            self._driver.wake()
-
-    def _stamp(self) -> tuple[int, int]:
-        """Cluster time, which goes on where the log left it, and wall time; never backward."""
-        elapsed_ms = (self._loop.time() - self._clock_start) * 1000
-        return int(self._clock_base_ms + elapsed_ms), time.time_ns() // 1_000_000
-
     # Changes of leadership.
 
     def _leader_link(self) -> Link | None:
@@ -425,54 +384,12 @@ class Replica(DriverHooks):
         return None if leader is None else self._driver.mesh.links.get(leader)
 
     def _leader_changed(self) -> None:
-        held, self._held = self._held, []
-        for peer, term, origin, number, commands in held:
-            self._take_parcel(peer, term, origin, number, commands)
-        if not self._engine.is_leader:
-            self._intake.clear()
+        self._leading.leader_changed()
         self._barriers.leader_changed()
         if self._leader_link() is not None:
             for parcel in self._proposals.sent_in(self._engine.term):
                 self._forward(parcel)
         self._dispatch_soon()
-
-    def _begin_serving(self) -> None:
-        """Go on with cluster time where the log left it, and give every session its grace."""
-        self._clock_base_ms = float(self.machine.cluster_time_ms)
-        self._clock_start = self._loop.time()
-        self._is_tick_due = False
-        self._intake.insert(0, (_NOBODY, 0, [codec.pack_command(BeginTerm())]))
-        held, self._held = self._held, []
-        for peer, term, origin, number, commands in held:
-            self._take_parcel(peer, term, origin, number, commands)
-        self._dispatch_soon()
-        logger.info("%s leads term %d", self.node_id, self._engine.term)
-
-    # Time that the machine waits for.
-
-    def _plan_tick(self) -> None:
-        """Set the timer to the machine's next deadline, by whichever clock comes first."""
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
-            self._tick_timer = None
-        if self._is_tick_due:
-            return
-        deadline = self.machine.next_deadline()
-        cluster_ms, wall_ms = self._stamp()
-        waits = [
-            due - now
-            for due, now in ((deadline.cluster_ms, cluster_ms), (deadline.wall_ms, wall_ms))
-            if due is not None
-        ]
-        if waits:
-            self._tick_timer = self._loop.call_later(max(0, min(waits)) / 1000, self._tick)
-
-    def _tick(self) -> None:
-        self._tick_timer = None
-        if self._engine.is_serving and not self._is_tick_due:
-            self._is_tick_due = True
-            self._intake.append((_NOBODY, 0, [codec.pack_command(Tick())]))
-            self._dispatch_soon()
 
     # Reads.
 

@@ -419,6 +419,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         if self.is_leader or self._SyncObj__raftElectionDeadline > self._clock():
             return
         self._SyncObj__raftElectionDeadline = self._clock() + self._SyncObj__generateRaftTimeout()
+        self._SyncObj__raftLeader = None  # pysyncobj would go on naming one that is long gone.
         self._prevote_term = self.term + 1
         self._grants = {self.node_id}
         for peer in self._peers:

@@ -49,6 +49,9 @@ class Storage(Protocol):
     def path(self, name: str) -> str:
         """How a message to a person names the file."""
 
+    def close(self) -> None:
+        """Give the directory up to the next process."""
+
 
 class Directory:
     """A real directory, locked against a second process for as long as it is open."""
@@ -114,7 +117,6 @@ class Directory:
         return str(self._path / name)
 
     def close(self) -> None:
-        """Give the directory up to the next process."""
         os.close(self._lock)
 
     def _sync_directory(self) -> None:

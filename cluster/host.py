@@ -1,0 +1,61 @@
+"""The machine that a node runs on: its disk, its calendar, its dice. The one seam to all three.
+
+Network and time passing come from the asyncio loop. Give a replica another host and another loop,
+and the very same code runs in a simulated world.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from cluster.raft.storage import Directory, Storage
+
+
+class Host(Protocol):
+    """What a replica needs besides its loop."""
+
+    def open_storage(self, path: Path) -> Storage:
+        """The data directory at *path*, for this process alone.
+
+        Raises:
+            StorageError: it cannot be used, or another process uses it.
+        """
+
+    def open_log_thread(self) -> Executor:
+        """A thread on which the log is written, one generation at a time."""
+
+    def random(self) -> float:
+        """A number in [0, 1): election timeouts must differ between nodes."""
+
+    def token(self) -> str:
+        """A name that nothing else has: incarnations and origins are made of it."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970 by this machine's calendar, right or wrong."""
+
+
+class RealHost:
+    """This computer."""
+
+    def __init__(self) -> None:
+        self._random = random.SystemRandom()
+
+    def open_storage(self, path: Path) -> Storage:
+        return Directory(path)
+
+    def open_log_thread(self) -> Executor:
+        return ThreadPoolExecutor(1, thread_name_prefix="log")
+
+    def random(self) -> float:
+        return self._random.random()
+
+    def token(self) -> str:
+        return secrets.token_hex(8)
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000

@@ -1,0 +1,158 @@
+"""What only a leader does: take in what the others hand over, stamp it, and mind the deadlines.
+
+A leader takes a parcel only in the term that it was sent for, at most once, and not before it
+serves. Both clocks are read here alone: cluster time goes on where the log left it and stands still
+while nobody leads; wall time is the calendar's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cluster import codec
+from cluster.core.commands import BeginTerm, Tick
+from cluster.core.machine import Deadline, Machine
+from cluster.raft.driver import Driver
+
+logger = logging.getLogger(__name__)
+
+NOBODY = ""  # The origin of what the leader proposes for the cluster itself.
+HEARTBEATS_PER_LEASE = 3  # A session outlives two lost heartbeats.
+ENTRY_BYTES = 4 * 1024 * 1024  # Beyond it what waits is parted into several log entries.
+
+
+class Handed(NamedTuple):
+    """A parcel as another node handed it over."""
+
+    peer: str
+    term: int
+    origin: str
+    number: int
+    commands: list[bytes]
+
+
+class Leading:
+    """This node's part as a leader; idle while it follows."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        machine: Machine,
+        *,
+        wall_ms: Callable[[], int],
+        lease_ms: int,
+        dispatch: Callable[[], None],
+    ) -> None:
+        self._driver = driver
+        self._engine = driver.engine
+        self._machine = machine
+        self._wall_ms = wall_ms
+        self._lease_ms = lease_ms
+        self._dispatch = dispatch  # Has `append_entries` called in this turn of the loop.
+        self._loop = asyncio.get_running_loop()
+        self._intake: list[tuple[str, int, list[bytes]]] = []  # For the next entries.
+        self._held: list[Handed] = []  # Until this leader serves.
+        self._taken: dict[str, int] = {}  # Origin -> the newest parcel taken in `_taken_term`.
+        self._taken_term = 0
+        self._clock_base_ms = 0
+        self._clock_start = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._planned: Deadline | None = None  # What the timer is set to.
+        self._is_tick_open = False
+
+    def begin(self) -> None:
+        """Begin to serve: go on with cluster time, and give every session its grace."""
+        self._clock_base_ms = self._machine.cluster_time_ms
+        self._clock_start = self._loop.time()
+        self._is_tick_open = False
+        lease_ms = self._lease_ms
+        begin = BeginTerm(self._engine.node_id, lease_ms, lease_ms // HEARTBEATS_PER_LEASE)
+        self._intake = [(NOBODY, 0, [codec.pack_command(begin)])]
+        self._retake_held()
+        self._dispatch()
+        logger.info("%s leads term %d", self._engine.node_id, self._engine.term)
+
+    def leader_changed(self) -> None:
+        """Refuse what was held for a leadership that is over, drop what it had not appended."""
+        if not self._engine.is_leader:
+            self._intake.clear()
+        self._retake_held()
+
+    def stop(self) -> None:
+        """Cancel the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def add(self, origin: str, number: int, commands: list[bytes]) -> None:
+        """Take in a parcel of this node's own."""
+        self._intake.append((origin, number, commands))
+
+    def take(self, handed: Handed) -> None:
+        """Take in what another node hands over, or tell it that it is certainly refused."""
+        engine = self._engine
+        if handed.term == self._taken_term and handed.number <= self._taken.get(handed.origin, 0):
+            return  # Sent again over a new link: the log decides its fate.
+        if not engine.is_leader or engine.term != handed.term:
+            self._driver.tell(handed.peer, ["refuse", handed.origin, handed.number])
+        elif not engine.is_serving:
+            self._held.append(handed)
+        else:
+            if self._taken_term != handed.term:
+                self._taken_term, self._taken = handed.term, {}
+            self._taken[handed.origin] = handed.number
+            self._intake.append((handed.origin, handed.number, handed.commands))
+            self._dispatch()
+
+    def append_entries(self) -> None:
+        """Make log entries of what was taken in, each stamped with both clocks."""
+        while self._intake:
+            size = count = 0
+            for _, _, commands in self._intake:
+                size += sum(map(len, commands))
+                if count and size > ENTRY_BYTES:
+                    break
+                count += 1
+            groups, self._intake = self._intake[:count], self._intake[count:]
+            self._engine.append(codec.pack_entry(*self._stamp(), groups))
+            self._driver.wake()
+
+    def plan_tick(self) -> None:
+        """Set the timer to the machine's next deadline, by whichever clock comes first."""
+        if self._is_tick_open:
+            return
+        deadline = self._machine.next_deadline()
+        if deadline == self._planned and self._timer is not None:
+            return
+        self.stop()
+        self._timer, self._planned = None, deadline
+        cluster_ms, wall_ms = self._stamp()
+        waits = [
+            due - now
+            for due, now in ((deadline.cluster_ms, cluster_ms), (deadline.wall_ms, wall_ms))
+            if due is not None
+        ]
+        if waits:
+            self._timer = self._loop.call_later(max(0, min(waits)) / 1000, self._tick)
+
+    def tick_applied(self) -> None:
+        """Note that what this leader proposed for the cluster was applied."""
+        self._is_tick_open = False
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._engine.is_serving and not self._is_tick_open:
+            self._is_tick_open = True
+            self._intake.append((NOBODY, 0, [codec.pack_command(Tick())]))
+            self._dispatch()
+
+    def _retake_held(self) -> None:
+        held, self._held = self._held, []
+        for handed in held:
+            self.take(handed)
+
+    def _stamp(self) -> tuple[int, int]:
+        elapsed_ms = round((self._loop.time() - self._clock_start) * 1000)
+        return self._clock_base_ms + elapsed_ms, self._wall_ms()

@@ -1,0 +1,237 @@
+"""Replicas on real sockets and disks: what is proposed anywhere is committed once, everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.core.commands import Cancel, Refused, Submit, Submitted
+from cluster.core.model import NewTask
+from cluster.core.queries import Count, GetTask
+from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, OutcomeUnknown
+from cluster.replica import Consistency, Replica, ReplicaSettings, Role
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def a_task(task_id: str | None = None) -> Submit:
+    task = NewTask(task_id or str(uuid.uuid4()), "echo", b"1", "application/json")
+    return Submit((task,))
+
+
+class Cluster:
+    def __init__(self, size: int, data: Path) -> None:
+        self.addresses = {f"node{n}": f"127.0.0.1:{free_port()}" for n in range(1, size + 1)}
+        self.data = data
+        self.replicas: dict[str, Replica] = {}
+
+    async def start(self, node_id: str) -> Replica:
+        settings = ReplicaSettings(
+            node_id=node_id,
+            members=self.addresses,
+            data=self.data / node_id,
+            http=f"{node_id}.example:80",
+        )
+        replica = self.replicas[node_id] = await Replica.start(settings)
+        return replica
+
+    async def stop(self, node_id: str) -> None:
+        await self.replicas.pop(node_id).stop()
+
+    def leader(self) -> Replica:
+        return next(r for r in self.replicas.values() if r.status().role is Role.LEADER)
+
+    def follower(self) -> Replica:
+        return next(r for r in self.replicas.values() if r.status().role is not Role.LEADER)
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Callable[[int], Awaitable[Cluster]]]:
+    made: list[Cluster] = []
+
+    async def make(size: int) -> Cluster:
+        cluster = Cluster(size, tmp_path)
+        made.append(cluster)
+        for node_id in cluster.addresses:
+            await cluster.start(node_id)
+        await next(iter(cluster.replicas.values())).read(Count())
+        return cluster
+
+    yield make
+    for cluster in made:
+        for node_id in list(cluster.replicas):
+            await cluster.stop(node_id)
+
+
+MakeCluster = Callable[[int], Awaitable[Cluster]]
+
+
+@pytest.mark.parametrize("size", [1, 3])
+async def test_a_command_is_answered_on_whichever_node_it_was_proposed(
+    cluster: MakeCluster, size: int
+) -> None:
+    nodes = await cluster(size)
+
+    for replica in nodes.replicas.values():
+        command = a_task()
+        committed = await replica.propose(command)
+        assert isinstance(committed.reply, Submitted)
+        assert committed.reply.tasks[0].task_id == command.tasks[0].id
+
+
+async def test_a_read_on_any_node_sees_every_earlier_write(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+
+    for _ in range(20):
+        for writer in nodes.replicas.values():
+            command = a_task()
+            await writer.propose(command)
+            for reader in nodes.replicas.values():
+                answered = await reader.read(GetTask(command.tasks[0].id))
+                assert answered.value is not None
+
+
+async def test_many_proposals_at_once_are_each_answered_with_their_own_reply(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3)
+    commands = [a_task() for _ in range(600)]
+    replicas = list(nodes.replicas.values())
+
+    committed = await asyncio.gather(
+        *(replicas[n % 3].propose(command) for n, command in enumerate(commands))
+    )
+
+    for command, outcome in zip(commands, committed, strict=True):
+        assert isinstance(outcome.reply, Submitted)
+        assert outcome.reply.tasks[0].task_id == command.tasks[0].id
+    counts = (await replicas[0].read(Count())).value
+    assert sum(count for _, count in counts.by_status) == 600
+
+
+async def test_proposals_survive_the_loss_of_the_leader_without_being_doubled(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3)
+    leader, follower = nodes.leader(), nodes.follower()
+    commands = [a_task() for _ in range(200)]
+    proposals = [asyncio.ensure_future(follower.propose(command)) for command in commands]
+    await asyncio.wait(proposals, return_when=asyncio.FIRST_COMPLETED)
+
+    await nodes.stop(leader.node_id)
+    more = [asyncio.ensure_future(follower.propose(a_task())) for _ in range(200)]
+    committed = await asyncio.gather(*proposals, *more)
+
+    for outcome in committed:
+        assert isinstance(outcome.reply, Submitted)
+        assert not outcome.reply.tasks[0].is_duplicate
+
+
+async def test_all_nodes_have_the_same_state_hash_at_the_same_index(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    replicas = list(nodes.replicas.values())
+    await asyncio.gather(*(replicas[n % 3].propose(a_task()) for n in range(100)))
+    index = max(replica.status().applied_index for replica in replicas)
+
+    for replica in replicas:
+        await replica.read(Count(), consistency=Consistency.STALE, min_index=index)
+
+    statuses = [replica.status() for replica in replicas]
+    assert len({status.applied_index for status in statuses}) == 1
+    assert len({status.state_hash for status in statuses}) == 1
+
+
+async def test_a_refusal_is_a_reply(cluster: MakeCluster) -> None:
+    nodes = await cluster(1)
+
+    committed = await nodes.leader().propose(Cancel("no-such-task"))
+
+    assert isinstance(committed.reply, Refused)
+
+
+async def test_without_a_majority_nothing_handed_over_is_called_certain(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3)
+    leader = nodes.leader()
+    for node_id in [id_ for id_ in nodes.replicas if id_ != leader.node_id]:
+        await nodes.stop(node_id)
+
+    with pytest.raises((OutcomeUnknown, NoQuorum)):
+        await leader.propose(a_task(), timeout_seconds=0.3)
+    with pytest.raises(NoQuorum):
+        await leader.read(Count(), timeout_seconds=0.3)
+    assert (await leader.read(Count(), consistency=Consistency.STALE)).value is not None
+
+
+async def test_a_write_without_a_leader_certainly_did_not_happen(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    follower = nodes.follower()
+    for node_id in [id_ for id_ in nodes.replicas if id_ != follower.node_id]:
+        await nodes.stop(node_id)
+    while follower.status().leader is not None:
+        with pytest.raises((OutcomeUnknown, NoQuorum)):
+            await follower.propose(a_task(), timeout_seconds=0.2)
+
+    with pytest.raises(NoQuorum):
+        await follower.propose(a_task(), timeout_seconds=0.2)
+
+
+async def test_a_read_that_asks_for_an_index_ahead_is_told_when_it_does_not_come(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(1)
+
+    with pytest.raises(NotCaughtUp, match="not yet 1000000"):
+        await nodes.leader().read(
+            Count(), consistency=Consistency.STALE, min_index=1_000_000, timeout_seconds=0.1
+        )
+
+
+async def test_a_watch_sees_what_was_applied_after_it_began(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    command = a_task()
+    watch = nodes.follower().watch()
+
+    await nodes.leader().propose(command)
+
+    async with asyncio.timeout(5):
+        async for event in watch:
+            if event.task_id == command.tasks[0].id:
+                break
+    assert event.kind == "submitted"
+    watch.close()
+
+
+async def test_everything_is_there_after_all_nodes_restart(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    commands = [a_task() for _ in range(50)]
+    for command in commands:
+        await nodes.follower().propose(command)
+
+    for node_id in list(nodes.replicas):
+        await nodes.stop(node_id)
+    for node_id in nodes.addresses:
+        await nodes.start(node_id)
+
+    for command in commands:
+        answered = await nodes.replicas["node1"].read(GetTask(command.tasks[0].id))
+        assert answered.value is not None
+
+
+async def test_a_node_that_is_no_member_is_told_so(tmp_path: Path) -> None:
+    settings = ReplicaSettings(
+        node_id="node9", members={"node1": "127.0.0.1:1"}, data=tmp_path, http=""
+    )
+
+    with pytest.raises(ConfigurationError, match="node9"):
+        await Replica.start(settings)
