@@ -23,7 +23,7 @@ class Crew:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.types = profile[2]
-        self.tags = frozenset(profile[3])
+        self.tags = profile[3]
         self.markets: list[Market] = []  # Those whose queue and required tags fit.
         self.members = 0
         self.available: Ordered[Seat] = Ordered()  # The members that have room.
@@ -35,12 +35,12 @@ class Crew:
 
     def best(self) -> Head | None:
         """The rank of the first task that it serves, in whichever lane."""
-        if self.types:
-            lanes = (market.lanes.get(type_) for market in self.markets for type_ in self.types)
-            heads = [lane.head for lane in lanes if lane is not None]
-        else:
-            heads = [market.heads.first() for market in self.markets]
-        return min((head for head in heads if head is not None), default=None)
+        best: Head | None = None
+        for market in self.markets:
+            head = market.best(self.types)
+            if head is not None and (best is None or head < best):
+                best = head
+        return best
 
 
 class Crews:
@@ -125,6 +125,6 @@ class Crews:
             ready.close_if_idle(market)
 
     def _attend(self, crew: Crew, market: Market) -> None:
-        if crew.tags.issuperset(market.key[2]):
+        if all(tag in crew.tags for tag in market.key[2]):
             crew.markets.append(market)
             market.crews.append(crew)

@@ -49,10 +49,10 @@ def take_back(state: State, task: Task) -> Worker:
     return worker
 
 
-def give_back(state: State, task: Task) -> None:
+def give_back(state: State, task: Task, *, why: str | None = None) -> None:
     """Put a running task back in its old place, as if it had not been handed over.
 
-    One that was to be cancelled is cancelled.
+    One that was to be cancelled is cancelled. The event says *why*, unless the worker asked for it.
     """
     worker = take_back(state, task)
     if task.cancel_requested:
@@ -61,7 +61,7 @@ def give_back(state: State, task: Task) -> None:
     task.worker_id = None
     task.started_at_ms = None
     lifecycle.move(state, task, TaskStatus.PENDING)
-    state.happened("released", task, worker_id=worker.id)
+    state.happened("released", task, worker_id=worker.id, error=why)
 
 
 def room_of(worker: Worker) -> int:

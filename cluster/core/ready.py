@@ -61,6 +61,13 @@ class Market:
         self.heads: Ordered[Head] = Ordered()
         self.crews: list[Crew] = []  # Those whose queues and tags fit; their types may not.
 
+    def best(self, types: tuple[str, ...]) -> Head | None:
+        """The rank of the first task of these types, or of any when none is named."""
+        if not types or not self.lanes:
+            return self.heads.first()
+        lanes = [self.lanes[type_] for type_ in types if type_ in self.lanes]
+        return min((lane.head for lane in lanes if lane.head is not None), default=None)
+
 
 class Ready:
     """Every pending task, in exactly one lane."""

@@ -50,7 +50,7 @@ def lose_delivery(state: State, task: Task) -> None:
     task.killed += 1
     if task.killed < DELIVERIES_KILLED_MAX or task.cancel_requested:
         token = task.lease_token
-        leasing.give_back(state, task)
+        leasing.give_back(state, task, why="worker lost")
         if task.status is TaskStatus.PENDING:
             task.late_token = token
         return

@@ -6,6 +6,8 @@ without a leader, so an outage costs nobody a lease.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cluster.core import leasing, matching
 from cluster.core.commands import (
     BeginTerm,
@@ -95,11 +97,11 @@ def heartbeat(state: State, command: Heartbeat) -> Renewed | Refused:
     state.sessions.move_to_end(worker.number)
 
     lost = tuple(token for token in command.lease_tokens if token not in worker.leases)
-    cancel = _reconcile(state, worker, frozenset(command.lease_tokens))
+    cancel = _reconcile(state, worker, dict.fromkeys(command.lease_tokens))
     return Renewed(cancel, lost, drain=worker.status is WorkerStatus.DRAINING)
 
 
-def _reconcile(state: State, worker: Worker, named: frozenset[int]) -> tuple[str, ...]:
+def _reconcile(state: State, worker: Worker, named: Mapping[int, None]) -> tuple[str, ...]:
     """Take back what the worker never got; returns the tasks that it is to cancel.
 
     A lease younger than a heartbeat may still be on its way.
@@ -111,7 +113,7 @@ def _reconcile(state: State, worker: Worker, named: frozenset[int]) -> tuple[str
         task = tasks[task_id]
         assert task.leased_at_ms is not None, "a running task was leased once"
         if token not in named and task.leased_at_ms <= given_before_ms:
-            leasing.give_back(state, task)
+            leasing.give_back(state, task, why="not delivered")
         elif task.cancel_requested:
             cancel.append(task_id)
     return tuple(cancel)
@@ -139,7 +141,7 @@ def leave(state: State, command: Leave) -> Left | Refused:
     state.happened_to_worker("worker_left", worker)
     task_ids = tuple(worker.leases.values())
     for task_id in task_ids:
-        leasing.give_back(state, space.tasks[task_id])
+        leasing.give_back(state, space.tasks[task_id], why="worker left")
     del state.sessions[worker.number]
     del space.workers[worker.id]
     return Left(task_ids)
@@ -148,7 +150,7 @@ def leave(state: State, command: Leave) -> Left | Refused:
 def begin_term(state: State, command: BeginTerm) -> Ticked:
     """Give every session one whole lease from now: its heartbeats had nobody to go to."""
     longest_ms = max(state.lease_ms, command.lease_ms or 0)  # So that deadlines keep their order.
-    state.grace_until_ms = state.cluster_time_ms + longest_ms
+    state.grace_until_ms = max(state.grace_until_ms, state.cluster_time_ms + longest_ms)
     state.lease_ms = command.lease_ms or state.lease_ms
     state.heartbeat_ms = command.heartbeat_ms or state.heartbeat_ms
     state.happened_to_cluster("leader_changed", node=command.node)

@@ -66,10 +66,11 @@ def report(state: State, command: Report) -> Settled | Refused:
     if not leasing.is_current(task, command.lease_token):
         return leasing.lost(task, command.lease_token)
 
-    is_same = task.progress == command.progress
+    if task.progress == command.progress:
+        return Settled(task.id, task.status, is_duplicate=True)
     task.progress = command.progress
     state.happened("progress", task, worker_id=task.worker_id, attempt=task.attempts + 1)
-    return Settled(task.id, task.status, is_duplicate=is_same)
+    return Settled(task.id, task.status, is_duplicate=False)
 
 
 def _is_open(task: Task, token: int) -> bool:

@@ -27,6 +27,8 @@ def sweep(state: State, *, units_max: int = UNITS_MAX) -> int:
 def next_cluster_ms(state: State) -> int | None:
     """The cluster time at which something is due next."""
     moments = []
+    if state.crews.fresh:
+        moments.append(state.cluster_time_ms)  # A match was too much for one command.
     if state.sessions:
         worker = next(iter(state.sessions.values()))
         is_lost = worker.status is WorkerStatus.LOST  # And its leases are still to be taken back.
