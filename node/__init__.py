@@ -1,1 +1,30 @@
-"""The processes: coordinator, worker, and the command line."""
+"""The processes: coordinator, worker, and the command line.
+
+What is offered here is loaded when it is first asked for, so that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from node.tasks import Context, GiveUp, Handler, task
+    from node.worker import TaskWorker
+
+__all__ = ["Context", "GiveUp", "Handler", "TaskWorker", "task"]
+
+_HOMES = {
+    "Context": "node.tasks",
+    "GiveUp": "node.tasks",
+    "Handler": "node.tasks",
+    "TaskWorker": "node.worker",
+    "task": "node.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)

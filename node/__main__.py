@@ -1,0 +1,5 @@
+"""`python -m node` is `quorate`."""
+
+from node.cli import main
+
+main()

@@ -1,0 +1,103 @@
+"""The command line: its commands by name, each loaded when it is called.
+
+Exit status: 0 done, 1 failed, 2 misused. Expected errors are one line on standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from typing import NamedTuple
+
+import click
+
+from cluster.errors import ConfigurationError, QuorateError
+
+ENTRY_POINTS = "quorate.commands"  # Where packages above this one, chaos, offer theirs.
+
+
+class Home(NamedTuple):
+    """Where a command lives, and its line in the list."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS = {
+    "up": Home("node.commands.up", "up", "A whole cluster on this machine, until Ctrl-C"),
+    "node": Home("node.commands.processes", "node", "One coordinator with its gateway"),
+    "worker": Home("node.commands.processes", "worker", "A worker that runs tasks"),
+    "submit": Home("node.commands.queue", "submit", "Submit a task"),
+    "task": Home("node.commands.queue", "show_task", "Show one task"),
+    "tasks": Home("node.commands.queue", "list_tasks", "List tasks, newest first"),
+    "workers": Home("node.commands.queue", "list_workers", "List workers"),
+    "cluster": Home("node.commands.queue", "show_cluster", "Show a node's view of the cluster"),
+}
+
+
+class LazyGroup(click.Group):
+    """Commands that cost nothing until they are called: `quorate --version` loads none."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return [*COMMANDS, *sorted(_offered_elsewhere())]
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        home = COMMANDS.get(name)
+        if home is None:
+            entry = _offered_elsewhere().get(name)
+            return None if entry is None else _as_command(entry.load())
+        return _as_command(getattr(importlib.import_module(home.module), home.attribute))
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, home.summary) for name, home in COMMANDS.items()]
+        for name in sorted(_offered_elsewhere()):
+            command = self.get_command(context, name)
+            rows.append((name, command.get_short_help_str() if command else ""))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="quorate", message="quorate %(version)s")
+def quorate() -> None:
+    """A durable task queue that replicates itself."""
+
+
+def run() -> int:
+    """Run what the arguments ask for and return the exit status."""
+    try:
+        status = quorate.main(prog_name="quorate", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigurationError as error:
+        return _complain(error, status=2)
+    except QuorateError as error:
+        return _complain(error, status=1)
+    except (click.Abort, KeyboardInterrupt):
+        return 130  # 128 + SIGINT, as shells have it.
+    except BrokenPipeError:
+        # Our reader has seen enough; the interpreter must not flush into the closed pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def _complain(error: QuorateError, *, status: int) -> int:
+    click.echo(f"quorate: {error}", err=True)
+    return status
+
+
+def _offered_elsewhere() -> dict[str, importlib.metadata.EntryPoint]:
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _as_command(found: object) -> click.Command:
+    assert isinstance(found, click.Command)
+    return found

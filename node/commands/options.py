@@ -1,0 +1,43 @@
+"""Options that several commands share, each with its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_URL = "http://127.0.0.1:5000"
+
+
+def option(*names: str, variable: str, **settings: Any) -> Callable[[F], F]:
+    """An option that an environment variable can give as well; the help says which."""
+    return click.option(*names, envvar=variable, show_envvar=True, **settings)
+
+
+url_option = option(
+    "--url",
+    variable="QUORATE_URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    help="Gateways to talk to, comma-separated: any of them will do.",
+)
+
+json_option = option(
+    "--json",
+    "wants_json",
+    variable="QUORATE_JSON",
+    is_flag=True,
+    help="Print machine-readable lines.",
+)
+
+log_level_option = option(
+    "--log-level",
+    variable="QUORATE_LOG_LEVEL",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="How much to log, to standard error; QUORATE_LOG=json makes each line an object.",
+)

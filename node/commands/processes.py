@@ -1,0 +1,173 @@
+"""`quorate node` and `quorate worker`: the processes that serve."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import click
+
+from cluster.errors import ConfigurationError
+from cluster.replica import ReplicaSettings
+from gateway.defaults import SubmitDefaults
+from node.commands.options import log_level_option, option, url_option
+from node.config import parse_address, parse_members, parse_urls, read_secret, refuse_open_bind
+from node.coordinator import NodeSettings, run_node
+from node.log import configure_logging
+from node.loops import run
+from node.tasks import load_handlers
+from node.worker import TaskWorker, WorkerSettings
+
+BUILT_IN = "node.handlers"
+
+
+@click.command()
+@option(
+    "--id",
+    "node_id",
+    variable="QUORATE_ID",
+    required=True,
+    help="This node's id, one of --cluster.",
+)
+@option(
+    "--cluster",
+    "members",
+    variable="QUORATE_CLUSTER",
+    required=True,
+    help="Every node's Raft address: node1=127.0.0.1:7600,node2=127.0.0.1:7601,…",
+)
+@option(
+    "--http",
+    variable="QUORATE_HTTP",
+    default="127.0.0.1:5000",
+    show_default=True,
+    help="Where the gateway listens.",
+)
+@option(
+    "--data",
+    variable="QUORATE_DATA",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The directory of this node's log; made if it is not there.",
+)
+@option(
+    "--raft-bind",
+    variable="QUORATE_RAFT_BIND",
+    help="Where to listen for the other nodes, when that is not the address in --cluster.",
+)
+@option(
+    "--secret-file",
+    variable="QUORATE_SECRET_FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The secret that every node of the cluster shares.",
+)
+@option(
+    "--lease-seconds",
+    variable="QUORATE_LEASE_SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="How long a silent worker keeps its tasks.",
+)
+@log_level_option
+def node(
+    *,
+    node_id: str,
+    members: str,
+    http: str,
+    data: Path,
+    raft_bind: str | None,
+    secret_file: Path | None,
+    lease_seconds: float,
+    log_level: str,
+) -> int:
+    """One coordinator with its gateway, until SIGTERM or Ctrl-C."""
+    configure_logging(node_id, level=log_level)
+    raft_addresses = parse_members(members)
+    if node_id not in raft_addresses:
+        raise ConfigurationError(
+            f"--id {node_id} is not in --cluster, which names {', '.join(raft_addresses)}"
+        )
+    http_address = parse_address(http)
+    secret = read_secret(secret_file)
+    bind = parse_address(raft_bind or raft_addresses[node_id])
+    refuse_open_bind({"--http": http_address, "--raft-bind": bind}, secret=secret)
+    settings = NodeSettings(
+        replica=ReplicaSettings(
+            node_id=node_id,
+            members=raft_addresses,
+            data=data,
+            http=f"http://{http_address}",
+            raft_bind=raft_bind,
+            secret=secret,
+            lease_seconds=lease_seconds,
+        ),
+        http=http_address,
+        defaults=SubmitDefaults.from_environment(os.environ),
+    )
+    return run(run_node(settings))
+
+
+@click.command()
+@click.argument("modules", metavar="[MODULE]...", nargs=-1, envvar="QUORATE_MODULES")
+@url_option
+@option(
+    "--slots",
+    variable="QUORATE_SLOTS",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many tasks to run at once.",
+)
+@option(
+    "--queues",
+    variable="QUORATE_QUEUES",
+    default="default",
+    show_default=True,
+    help="Queues to serve, comma-separated.",
+)
+@option(
+    "--tags", variable="QUORATE_TAGS", default="", help="What tasks may require, comma-separated."
+)
+@option("--name", variable="QUORATE_NAME", help="How to be listed; by default host and process id.")
+@option(
+    "--drain-seconds",
+    variable="QUORATE_DRAIN_SECONDS",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="How long running tasks may take to end once asked to stop; the rest is handed back.",
+)
+@log_level_option
+def worker(
+    *,
+    modules: tuple[str, ...],
+    url: str,
+    slots: int,
+    queues: str,
+    tags: str,
+    name: str | None,
+    drain_seconds: float,
+    log_level: str,
+) -> int:
+    """A worker that runs tasks, until SIGTERM or Ctrl-C.
+
+    MODULE holds handlers made with @task, and is imported from the path or the working directory;
+    without one, the built-in types are served: process, calculate, echo, sleep, fail, noop.
+    """
+    name = name or f"{socket.gethostname()}-{os.getpid()}"
+    configure_logging(name, level=log_level)
+    settings = WorkerSettings(
+        urls=parse_urls(url),
+        name=name,
+        slots=slots,
+        queues=_split(queues),
+        tags=_split(tags),
+        drain_seconds=drain_seconds,
+    )
+    return run(TaskWorker(load_handlers(modules or (BUILT_IN,)), settings).run_until_signal())
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))

@@ -1,0 +1,113 @@
+"""One coordinator: a replica and the gateway to it, from start to a clean stop.
+
+Owns the process's life, decides nothing about tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from cluster.errors import QuorateError
+from cluster.replica import Replica, ReplicaSettings
+from gateway.app import create_app, serve
+from gateway.defaults import SubmitDefaults
+from node.config import Address
+from node.loops import stop_signal, unless_set
+
+STOP_TIMEOUT_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class AddressUnavailable(QuorateError):
+    """An address cannot be listened on. The message says which one, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """What one coordinator process needs to know."""
+
+    replica: ReplicaSettings
+    http: Address
+    defaults: SubmitDefaults
+
+
+async def run_node(settings: NodeSettings) -> int:
+    """Run until a signal (0), or until the replica must not go on (1).
+
+    Raises:
+        AddressUnavailable: the HTTP or the Raft address cannot be bound.
+        StorageError: the data directory cannot be used.
+        ConfigurationError: the settings contradict each other.
+    """
+    asked_to_stop = stop_signal()
+    async with _replica(settings) as replica, _gateway(settings, replica):
+        log.info(
+            "answers at http://%s, speaks Raft at %s",
+            settings.http,
+            _own_raft(settings),
+        )
+        failure = await unless_set(asked_to_stop, replica.wait_failed())
+    if failure is None:
+        log.info("stopped")
+        return 0
+    log.error("stops, because it must not go on: %s", failure)
+    return 1
+
+
+@contextlib.asynccontextmanager
+async def _replica(settings: NodeSettings) -> AsyncIterator[Replica]:
+    with _explained(settings.replica.raft_bind or _own_raft(settings), "--raft-bind"):
+        replica = await Replica.start(settings.replica)
+    try:
+        yield replica
+    finally:
+        with _bounded("leaving the cluster"):
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+                await replica.stop()
+
+
+@contextlib.asynccontextmanager
+async def _gateway(settings: NodeSettings, replica: Replica) -> AsyncIterator[web.AppRunner]:
+    app = create_app(
+        replica, defaults=settings.defaults, lease_seconds=settings.replica.lease_seconds
+    )
+    with _explained(str(settings.http), "--http"):
+        runner = await serve(app, settings.http.host, settings.http.port)
+    try:
+        yield runner
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.contextmanager
+def _explained(address: str, option: str) -> Iterator[None]:
+    """Say what a failed bind means."""
+    try:
+        yield
+    except OSError as error:
+        reason = {
+            errno.EADDRINUSE: "is taken by another program",
+            errno.EADDRNOTAVAIL: "is not an address of this machine",
+            errno.EACCES: "may not be used by this user",
+        }.get(error.errno or 0, f"cannot be used ({error.strerror})")
+        raise AddressUnavailable(f"{address} {reason}: choose another with {option}") from None
+
+
+@contextlib.contextmanager
+def _bounded(what: str) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        log.warning("%s took longer than %g s and was given up", what, STOP_TIMEOUT_SECONDS)
+
+
+def _own_raft(settings: NodeSettings) -> str:
+    return settings.replica.members[settings.replica.node_id]

@@ -1,0 +1,67 @@
+"""How `quorate up` speaks: one line an event, for a person or for a machine.
+
+Prints, and decides nothing. Colour only on a terminal, and never with NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+# What `node.log` puts before a message: a terminal line needs only the level, when it matters.
+_LOG_LINE = re.compile(r"^\S+Z (?P<level>[A-Z]+) \S+ \S+ (?P<message>.*)$")
+_STYLES = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
+_COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green")
+
+
+class Narrator(Protocol):
+    """Told what happens, says it in its own form."""
+
+    def say(self, event: str, text: str, **fields: Any) -> None:
+        """Something happened: *text* for people, *event* and *fields* for machines."""
+
+    def line(self, process: str, line: str) -> None:
+        """A child process wrote *line*."""
+
+
+class HumanNarrator:
+    """Sentences, and the children's lines behind their names."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._colours: dict[str, str] = {}
+
+    def say(self, event: str, text: str, **_fields: Any) -> None:
+        """Print the sentence; a failure stands out."""
+        style = "bold red" if event in {"died", "failed"} else "bold"
+        self._console.print(Text(text, style=style))
+
+    def line(self, process: str, line: str) -> None:
+        """Print the line behind the process's name, without what a terminal does not need."""
+        colour = self._colours.setdefault(process, _COLOURS[len(self._colours) % len(_COLOURS)])
+        found = _LOG_LINE.match(line)
+        message = found["message"] if found else line
+        style = _STYLES.get(found["level"], "dim") if found else "dim"
+        self._console.print(Text.assemble((f"  {process:<8} ", colour), (message, style)))
+
+
+class JsonNarrator:
+    """One JSON object a line."""
+
+    def say(self, event: str, text: str, **fields: Any) -> None:
+        """Print the event with its fields; the sentence goes along as `text`."""
+        self._print({"event": event, **fields, "text": text})
+
+    def line(self, process: str, line: str) -> None:
+        """Print the line as an event."""
+        self._print({"event": "line", "process": process, "line": line})
+
+    @staticmethod
+    def _print(row: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
