@@ -166,24 +166,30 @@ def _extension(code: int, _content: bytes) -> object:
 
 def _check_tree(value: object) -> None:
     """Level by level, so that no depth can exhaust the stack."""
-    level = [value]
-    for _ in range(DEPTH_MAX + 1):
-        level = [child for item in level for child in _children(item)]
-        if not level:
+    containers = _containers([value])
+    for _ in range(DEPTH_MAX):
+        if not containers:
             return
-    raise Undecodable(f"nested deeper than {DEPTH_MAX} levels")
+        containers = [
+            inner
+            for outer in containers
+            for inner in _containers(outer.values() if isinstance(outer, dict) else outer)
+        ]
+    if containers:
+        raise Undecodable(f"nested deeper than {DEPTH_MAX} levels")
 
 
-def _children(item: object) -> Iterable[object]:
-    if isinstance(item, dict):
-        return item.values()
-    if isinstance(item, list):
-        return item
-    if isinstance(item, float) and not math.isfinite(item):
-        raise Undecodable(f"{item} is not a finite number")
-    if not isinstance(item, str | bytes | int | float | None):
-        raise Undecodable(f"msgpack's {type(item).__name__} is not accepted")
-    return ()
+def _containers(items: Iterable[object]) -> list[dict[str, object] | list[object]]:
+    """Those of *items* that hold others; the rest is checked here and done with."""
+    found: list[dict[str, object] | list[object]] = []
+    for item in items:
+        if isinstance(item, dict | list):
+            found.append(item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise Undecodable(f"{item} is not a finite number")
+        elif not isinstance(item, str | bytes | int | float | None):
+            raise Undecodable(f"msgpack's {type(item).__name__} is not accepted")
+    return found
 
 
 def _refuse_lone_surrogates(value: object) -> None:

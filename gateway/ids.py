@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 import time
 
 _RANDOM_BITS = 74  # rand_a (12) and rand_b (62).
@@ -50,13 +51,15 @@ class Sequence:
 
     def __init__(self) -> None:
         self._last = 0  # The newest id's moment and random bits, as one number.
+        self._lock = threading.Lock()  # A worker's heartbeat has a thread of its own.
 
     def next(self, unix_ms: int, random: int) -> str:
         """The id for this moment, or the next one after the newest if that is greater."""
         drawn = unix_ms << _RANDOM_BITS | random
-        if drawn <= self._last or unix_ms == self._last >> _RANDOM_BITS:
-            drawn = self._last + 1 + (random & (1 << _COUNTED_BITS) - 1)
-        self._last = drawn
+        with self._lock:
+            if unix_ms <= self._last >> _RANDOM_BITS:
+                drawn = self._last + 1 + (random & (1 << _COUNTED_BITS) - 1)
+            self._last = drawn
         return uuid7(drawn >> _RANDOM_BITS, drawn & (1 << _RANDOM_BITS) - 1)
 
 
