@@ -176,6 +176,10 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
             transport=_Outlet(self),
         )
         self._poller = _NoPoller()
+        # One that just woke has no reason to wait for a leader: it asks around soon, which a
+        # cluster that has one does not mind.
+        soon = timing.heartbeat * (1 + random())
+        self._SyncObj__raftElectionDeadline = clock() + soon
         for name in _PRIVATE_STATE:
             assert hasattr(self, name), f"pysyncobj has no {name}"
 
