@@ -63,6 +63,7 @@ class LocalSettings:
     raft_port: int = RAFT_PORT
     modules: tuple[str, ...] = ()  # What the workers serve; none: the built-in types.
     slots: int = 4
+    lease_seconds: float = 15.0
 
 
 class Place(NamedTuple):
@@ -124,9 +125,12 @@ class LocalCluster:
         place = self.places[name]
         members = ",".join(f"{node}={place.raft}" for node, place in self.places.items())
         http = f"{HOST}:{place.http_port}"
-        data = str(self.settings.data / name)
         return await self._start(
-            name, "node", "--id", name, "--cluster", members, "--http", http, "--data", data
+            name,
+            "node",
+            *("--id", name, "--cluster", members, "--http", http),
+            *("--data", str(self.settings.data / name)),
+            *("--lease-seconds", str(self.settings.lease_seconds)),
         )
 
     async def start_worker(self, name: str) -> Child:

@@ -29,6 +29,7 @@ class UpSettings:
     nodes: int
     workers: int
     http_port: int
+    lease_seconds: float = 15.0
     modules: tuple[str, ...] = ()
     wants_demo: bool = False
     ends_after_demo: bool = False
@@ -71,6 +72,7 @@ async def run_up(settings: UpSettings, narrator: Narrator) -> int:
                 workers=settings.workers,
                 http_port=settings.http_port,
                 modules=settings.modules,
+                lease_seconds=settings.lease_seconds,
             ),
             reporter,
         )

@@ -52,6 +52,12 @@ from node.up import UpSettings, run_up
     variable="QUORATE_APP",
     help="A module of handlers for the workers; may be given again.",
 )
+@option(
+    "--lease-seconds",
+    variable="QUORATE_LEASE_SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How long a silent worker keeps its tasks; 15, and 3 with --demo.",
+)
 @click.option("--demo", "wants_demo", is_flag=True, help="Tell the story: the leader is killed.")
 @click.option("--exit", "ends_after_demo", is_flag=True, help="End after the story.")
 @json_option
@@ -62,6 +68,7 @@ def up(
     port: int,
     data: Path | None,
     modules: tuple[str, ...],
+    lease_seconds: float | None,
     wants_demo: bool,
     ends_after_demo: bool,
     wants_json: bool,
@@ -79,6 +86,9 @@ def up(
         workers=workers,
         http_port=port,
         modules=modules,
+        # A task that was on its way to a worker through the killed node goes back after one to two
+        # heartbeats, each a third of this: nobody should have to wait for that in the story.
+        lease_seconds=lease_seconds or (3.0 if wants_demo else 15.0),
         wants_demo=wants_demo,
         ends_after_demo=ends_after_demo,
     )
