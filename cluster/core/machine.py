@@ -107,6 +107,7 @@ class Machine:
         state.cluster_time_ms = max(state.cluster_time_ms, cluster_time_ms)
         state.wall_time_ms = max(state.wall_time_ms, wall_time_ms)
         state.events = []
+        state.units_left = sweeping.UNITS_MAX
         replies = tuple([self.apply(command) for command in commands])
         sweeping.sweep(state)
         return Applied(replies, tuple(state.events))

@@ -48,6 +48,7 @@ class State:
         "term",
         "timeouts",
         "timers",
+        "units_left",
         "wall_time_ms",
     )
 
@@ -59,6 +60,7 @@ class State:
         self.cluster_time_ms = 0
         self.wall_time_ms = 0
         self.events: list[Event] = []  # Of the entry that is being applied.
+        self.units_left = 0  # How much that is due the entry may still do.
 
         self.spaces: dict[str, Space] = {}
         self.ready = Ready()

@@ -1,7 +1,7 @@
 """What becomes due by itself: timeouts, silent workers, starts, retries, expiries, removals.
 
-Bounded: a sweep does at most `UNITS_MAX` things, and what is left stays due, so that the next
-command goes on. Each rule below does one thing, or says that none is due.
+Bounded: an entry does at most `UNITS_MAX` such things, and what is left stays due, so that the next
+one goes on. Each rule below does one thing, or says that none is due.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ from cluster.core.state import State
 UNITS_MAX = 1_000
 
 
-def sweep(state: State, *, units_max: int = UNITS_MAX) -> int:
-    """Do what is due, and return how many things that were."""
-    units = 0
+def sweep(state: State) -> int:
+    """Do what is due, as far as the entry allows, and return how many things that were."""
+    before = state.units_left
     for rule in (_time_out, _lose, _forget, _ring):
-        while units < units_max and rule(state):
-            units += 1
-    if units:
-        matching.match(state)
-    return units
+        while state.units_left and rule(state):
+            state.units_left -= 1
+    matching.match(state)
+    return before - state.units_left
 
 
 def next_cluster_ms(state: State) -> int | None:
     """The cluster time at which something is due next."""
     moments = []
     if state.crews.fresh:
-        moments.append(state.cluster_time_ms)  # A match was too much for one command.
+        moments.append(state.cluster_time_ms)  # A match was too much for one entry.
     if state.sessions:
         worker = next(iter(state.sessions.values()))
         is_lost = worker.status is WorkerStatus.LOST  # And its leases are still to be taken back.
