@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cluster.errors import QuorateError
 from cluster.replica import Replica
@@ -19,6 +20,8 @@ from gateway.routes import ROUTES
 from gateway.service import Service
 
 _log = logging.getLogger(__name__)
+
+_http_log = logging.getLogger("gateway.http")
 
 SHUTDOWN_SECONDS = 10.0  # What is in flight may take so long; a proposal waits 5 s at most.
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -55,6 +58,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_http_log,
         # Whoever hangs up is noticed: a waiting worker's offer must not outlive the caller.
         handler_cancellation=True,
         auto_decompress=False,  # A compressed body is refused: a small one may unfold to anything.
@@ -67,6 +71,15 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
         await runner.cleanup()
         raise
     return runner
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what a stranger sent that is no HTTP: it was answered, and could fill the log."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, HttpProcessingError)
+
+
+_http_log.addFilter(_is_worth_a_line)
 
 
 def _bound(handler: Handler) -> Answerer:

@@ -8,6 +8,7 @@ of one. Objects are plain dicts, as the API's pages describe them; bytes are byt
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -49,7 +50,7 @@ class _Request(NamedTuple):
         timeout = aiohttp.ClientTimeout(total=self.answer_seconds, sock_connect=CONNECT_SECONDS)
         options: dict[str, Any] = {"params": self.query, "timeout": timeout}
         if self.body is not None:
-            options["data"] = msgpack.packb(self.body)
+            options["data"] = io.BytesIO(msgpack.packb(self.body))
             options["headers"] = {"Content-Type": Format.MSGPACK.value}
         return options
 

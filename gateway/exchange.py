@@ -58,6 +58,8 @@ class Call(NamedTuple):
         Raises:
             Problem: 400, 408, 413 or 415, by what is wrong with it.
         """
+        if empty is not None and not self.request.can_read_body:
+            return Body(empty, Format.JSON)  # Some clients name a format even for no body at all.
         written_in = _format_of(self.request)
         content = await _content(self.request)
         if not content and empty is not None:

@@ -33,6 +33,9 @@ REMEMBERED_MAX = 10_000  # Workers whose newest request id is kept for a repeat.
 _DRAWN_BITS = 15  # Keeps polls apart that two nodes begin for one worker at the same index.
 
 
+Given = Committed[tuple[Lease, ...]]
+
+
 class Poll(NamedTuple):
     """One offer that does not stand: whose, of which epoch, for how many."""
 
@@ -68,7 +71,7 @@ class Polls:
         self._remembered: OrderedDict[str, Known] = OrderedDict()
         self._returning: set[asyncio.Task[None]] = set()
 
-    async def lease(self, worker_id: str, wanted: Wanted) -> Committed[tuple[Lease, ...]] | None:
+    async def lease(self, worker_id: str, wanted: Wanted) -> Given | None:
         """Tasks for the worker, waited for; None when its turn did not come in time.
 
         Raises:
@@ -92,9 +95,7 @@ class Polls:
         """Wait until what callers left behind was given back."""
         await asyncio.gather(*self._returning)
 
-    async def _in_turn(
-        self, worker_id: str, wanted: Wanted, until: float
-    ) -> Committed[tuple[Lease, ...]]:
+    async def _in_turn(self, worker_id: str, wanted: Wanted, until: float) -> Given:
         if again := await self._answered_before(worker_id, wanted.request_id):
             return again
         poll = Poll(worker_id, await self._next_epoch(worker_id), wanted.slots)
@@ -104,25 +105,28 @@ class Polls:
             self._running[worker_id] = (wanted.request_id, bell)
             try:
                 given = await self._run(poll, bell, until)
-            except asyncio.CancelledError:
-                self._give_back(poll)
-                raise
             finally:
                 del self._running[worker_id]
         self._remember(known._replace(tokens=frozenset(lease.token for lease in given.reply)))
         return given
 
-    async def _run(self, poll: Poll, bell: Bell, until: float) -> Committed[tuple[Lease, ...]]:
-        if asyncio.get_running_loop().time() >= until:
-            return await self._close(poll)
-        offered = _taken(await self._replica.propose(poll.offer()))
-        if len(offered.reply) >= poll.slots:
-            return offered
-        if not offered.reply:
-            await bell.wait(until)
-        return await self._close(poll)
+    async def _run(self, poll: Poll, bell: Bell, until: float) -> Given:
+        closing: asyncio.Task[Given] | None = None
+        try:
+            if asyncio.get_running_loop().time() < until:
+                offered = _taken(await self._replica.propose(poll.offer()))
+                if len(offered.reply) >= poll.slots:
+                    return offered
+                if not offered.reply:
+                    await bell.wait(until)
+            # Once withdrawn, the offer answers no more: only this one task knows what it was given.
+            closing = asyncio.create_task(self._close(poll))
+            return await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            self._give_back(poll, closing)
+            raise
 
-    async def _close(self, poll: Poll) -> Committed[tuple[Lease, ...]]:
+    async def _close(self, poll: Poll) -> Given:
         """Withdraw the offer and answer all that was leased under it."""
         taken, withdrawn = await asyncio.gather(
             self._replica.propose(poll.offer()), self._replica.propose(poll.withdrawal())
@@ -138,9 +142,7 @@ class Polls:
             raise Problem("worker_lost", f"the session of worker {worker_id} ended: register anew")
         return (answered.index << _DRAWN_BITS | random_bits(_DRAWN_BITS)) << 1
 
-    async def _answered_before(
-        self, worker_id: str, request_id: str | None
-    ) -> Committed[tuple[Lease, ...]] | None:
+    async def _answered_before(self, worker_id: str, request_id: str | None) -> Given | None:
         """What the same request was given, while it still stands; None if it asks anew."""
         known = self._remembered.get(worker_id)
         if known is None or request_id is None or known.request_id != request_id:
@@ -166,24 +168,24 @@ class Polls:
         bell.ring()
         return True
 
-    def _give_back(self, poll: Poll) -> None:
-        task = asyncio.get_running_loop().create_task(self._withdraw(poll))
+    def _give_back(self, poll: Poll, closing: asyncio.Task[Given] | None) -> None:
+        closed = closing or asyncio.create_task(self._close(poll))
+        task = asyncio.create_task(self._release_all(poll.worker_id, closed))
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
 
-    async def _withdraw(self, poll: Poll) -> None:
-        """Take back what a caller that hung up was leased.
+    async def _release_all(self, worker_id: str, closed: asyncio.Task[Given]) -> None:
+        """Hand back what a caller that hung up was leased.
 
         When that fails, the leases go back all the same: no heartbeat of the worker names them.
         """
         try:
-            leases = (await self._close(poll)).reply
-            releases = (Release(lease.task_id, lease.token) for lease in leases)
+            releases = (Release(lease.task_id, lease.token) for lease in (await closed).reply)
             await asyncio.gather(*map(self._replica.propose, releases))
         except (QuorateError, Problem) as error:
-            _log.info("a poll of worker %s was not withdrawn: %s", poll.worker_id, error)
+            _log.info("a poll of worker %s was not withdrawn: %s", worker_id, error)
 
 
-def _taken(committed: Committed[Offered | Refused]) -> Committed[tuple[Lease, ...]]:
+def _taken(committed: Committed[Offered | Refused]) -> Given:
     offered = accepted(committed)
     return Committed(offered.reply.leases, offered.index, offered.term)
