@@ -185,12 +185,12 @@ def _unpack(raw: bytes) -> Any:
 
 
 def _command(content: Any) -> Command[Any]:
-    if not isinstance(content, tuple) or not content:
-        raise WireError("a command is no list that begins with its op code")
+    if not isinstance(content, tuple) or not content or type(content[0]) is not int:
+        raise WireError("a command is a list that begins with its op code; this is none")
     build = _BUILDERS.get(content[0])
     if build is None:
         raise UnsupportedVersion(
-            f"command with op code {content[0]!r}; this program knows 1 to {_OPS[-1][0]}"
+            f"command with op code {content[0]}; this program knows 1 to {_OPS[-1][0]}"
         )
     try:
         return build(*content[1:])

@@ -1,0 +1,134 @@
+"""The check of all invariants, doubted: each planted fault is found, by its own sentence."""
+
+import pytest
+
+from cluster.core.commands import Offer
+from cluster.core.crews import Crew
+from cluster.core.invariants import check
+from cluster.core.model import TaskStatus, WorkerStatus
+from cluster.core.ready import Market
+
+
+@pytest.fixture
+def state(driver):
+    """A running, a waiting, a retrying, a dead and an unserved task; two workers, one lost."""
+    driver.register("gone")
+    driver.after(15_000)
+    driver.worker("w", slots=2)
+    driver.submit("fails", max_attempts=1)
+    driver.fail("fails")
+    driver.submit("retries")
+    driver.fail("retries")
+    driver.submit("runs", timeout_ms=500)
+    driver.do(Offer("w", 2, 1, is_standing=True))
+    driver.submit("waits", ttl_ms=900)
+    driver.submit("unserved", type="x", queue="y")
+    return driver.machine.state
+
+
+def task(state, task_id):
+    return state.spaces["default"].tasks[task_id]
+
+
+def worker(state, worker_id="w"):
+    return state.spaces["default"].workers[worker_id]
+
+
+def lane(state):
+    return state.ready.lane_of(task(state, "waits"))
+
+
+def crew(state):
+    return state.crews.of_worker[worker(state).number]
+
+
+FAULTS = {
+    "0 tasks counted as failed, 1 there": lambda s: s.spaces["default"].tally.by_status.update(
+        {TaskStatus.FAILED: 0}
+    ),
+    "6 tasks submitted and not removed, 5 there": lambda s: setattr(
+        s.spaces["default"].tally, "submitted_ever", 6
+    ),
+    "7 workers counted as active, 1 there": lambda s: setattr(
+        s.spaces["default"].tally, "workers_active", 7
+    ),
+    "the listing is not the tasks": lambda s: s.spaces["default"].listing.remove(
+        s.spaces["default"].listing.first()
+    ),
+    "is kept as other": lambda s: s.spaces["default"].tasks.update(
+        other=s.spaces["default"].tasks.pop("waits")
+    ),
+    "waits is pending and finished at 1": lambda s: setattr(task(s, "waits"), "finished_at_ms", 1),
+    "waits is pending and retries at 1": lambda s: setattr(task(s, "waits"), "retry_at_ms", 1),
+    "waits has token 99 of 3 given": lambda s: setattr(task(s, "waits"), "lease_token", 99),
+    "runs is processing and has a late token": lambda s: setattr(task(s, "runs"), "late_token", 3),
+    "late token 2 is not the newest": lambda s: setattr(task(s, "waits"), "late_token", 2),
+    "was killed 4 times": lambda s: setattr(task(s, "waits"), "killed", 4),
+    "1 attempts of 0 deliveries": lambda s: setattr(task(s, "waits"), "attempts", 1),
+    "holds 1 tasks in 0 slots": lambda s: setattr(worker(s), "slots", 0),
+    "gone is lost and has room for 1": lambda s: setattr(worker(s, "gone"), "room", 1),
+    "w has room for 5 with 1 slots free": lambda s: setattr(worker(s), "room", 5),
+    "w has room for 0, its offer allows 1": lambda s: setattr(worker(s), "asked", 2),
+    "lease 3 was given for runs and for runs": lambda s: worker(s, "gone").leases.update(
+        {3: "runs"}
+    ),
+    "holds lease 9 on nothing": lambda s: worker(s).leases.update({9: "nothing"}),
+    "runs under lease 3, which no worker holds": lambda s: worker(s).leases.clear(),
+    "cannot be found": lambda s: s.ready.by_queue.pop(("default", "y")),
+    "stands for nothing": lambda s: s.ready.markets.update(
+        {("a", "b", ()): Market(("a", "b", ()))}
+    ),
+    "still found by its queue": lambda s: s.ready.by_queue["default", "y"].append(None),
+    "waits waits in 0 lanes": lambda s: lane(s).tasks.remove(lane(s).tasks.first()),
+    "waits has place 99 of 5": lambda s: setattr(task(s, "waits"), "place", 99),
+    "two tasks wait at the same place": lambda s: setattr(
+        task(s, "waits"), "place", task(s, "unserved").place
+    ),
+    "its heads are not its lanes'": lambda s: lane(s).market.heads.remove(lane(s).head),
+    "its head is not its first task": lambda s: setattr(lane(s), "head", None),
+    "waits waits where it does not belong": lambda s: setattr(task(s, "waits"), "priority", 9),
+    "is failed and waits in a lane": lambda s: setattr(
+        task(s, "waits"), "status", TaskStatus.FAILED
+    ),
+    "is draining, and in a crew or not": lambda s: setattr(
+        worker(s), "status", WorkerStatus.DRAINING
+    ),
+    "has room for 1 and another seat": lambda s: setattr(worker(s), "room", 1),
+    "counts 5 members, 1 there": lambda s: setattr(crew(s), "members", 5),
+    "its members with room are not in order": lambda s: crew(s).seats.update({77: (0, 0, 77)}),
+    "attends other markets than it serves": lambda s: crew(s).markets.clear(),
+    "is not known where it attends": lambda s: crew(s).markets[0].crews.clear(),
+    "counts 0 members, 0 there": lambda s: s.crews.by_profile.update(
+        {("a", (), (), ()): Crew(("a", (), (), ()))}
+    ),
+    "waits, and worker w has room": lambda s: s.crews.seat(worker(s), 1) or s.crews.fresh.clear(),
+    "waits is due at 7 instead of": lambda s: setattr(task(s, "waits"), "due_ms", 7),
+    "the timers are not the tasks'": lambda s: s.timers.remove(s.timers.first()),
+    "the timeouts are not the running tasks'": lambda s: s.timeouts.remove(s.timeouts.first()),
+    "the sessions are not the workers": lambda s: s.sessions.clear(),
+    "not in order of their deadlines": lambda s: s.sessions.update(
+        {99: type(worker(s))(**{**fields_of(worker(s)), "deadline_ms": 0})}
+    ),
+    "gone is active and remembered as lost": lambda s: setattr(
+        worker(s, "gone"), "status", WorkerStatus.ACTIVE
+    ),
+    "1001 lost workers are remembered": lambda s: s.lost.update(
+        {-n: worker(s, "gone") for n in range(1_000)}
+    ),
+}
+
+
+def fields_of(record):
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
+def test_a_sound_state_breaks_nothing(driver, state):
+    assert state is driver.machine.state
+    assert check(driver.machine) == []
+
+
+@pytest.mark.parametrize("sentence", FAULTS)
+def test_a_planted_fault_is_found(driver, state, sentence):
+    FAULTS[sentence](state)
+
+    assert any(sentence in found for found in check(driver.machine)), check(driver.machine)
