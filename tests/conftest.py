@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +46,68 @@ async def start_cluster(tmp_path: Path) -> AsyncIterator[StartCluster]:
             return cluster
 
         yield start
+
+
+class CommandLine:
+    """Runs `quorate` as a user would, from a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        # Nobody's settings but the test's own.
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")
+        }
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.directory,
+            env=self.environment | variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @contextmanager
+    def running(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command as long as the context lasts; its output can be read line by line."""
+        with subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.directory,
+            env=self.environment | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+                # To the end of its output, or it might wait for a reader.
+                process.communicate(timeout=60)
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        """The installed command, as a shell would find it."""
+        return [str(Path(sys.executable).with_name("quorate")), *arguments]
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> CommandLine:
+    """The `quorate` command."""
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """One node and one worker for a whole file of tests: their URLs."""
+    command_line = CommandLine(tmp_path_factory.mktemp("small_cluster"))
+    options = ("--nodes", "1", "--workers", "1", "--port", str(next(_bases)), "--json")
+    with command_line.running("up", *options) as process:
+        assert process.stdout is not None
+        events = (json.loads(line) for line in process.stdout)
+        yield next(event["urls"] for event in events if event["event"] == "ready")

@@ -25,6 +25,15 @@ url_option = option(
     help="Gateways to talk to, comma-separated: any of them will do.",
 )
 
+patience_option = option(
+    "--patience",
+    variable="QUORATE_PATIENCE",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Seconds to look for a gateway that answers; an election takes about one.",
+)
+
 json_option = option(
     "--json",
     "wants_json",

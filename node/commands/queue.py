@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway.client import Client, Object
-from node.commands.options import json_option, option, url_option
+from node.commands.options import json_option, option, patience_option, url_option
 from node.commands.output import as_json, print_object, print_table
 from node.config import parse_urls
 
@@ -35,6 +35,7 @@ WAIT_SECONDS = 30.0  # How long one call waits; then it asks again.
     help="Wait for the end and show the result; exit status 1 unless it was completed.",
 )
 @url_option
+@patience_option
 @json_option
 def submit(
     *,
@@ -43,6 +44,7 @@ def submit(
     task_id: str | None,
     waits: bool,
     url: str,
+    patience: float,
     wants_json: bool,
     **options: Any,
 ) -> int:
@@ -61,15 +63,16 @@ def submit(
             return 0
         return _show_end(await _finished(client, task["id"]), wants_json=wants_json)
 
-    return _with_client(url, work)
+    return _with_client(url, patience, work)
 
 
 @click.command("task")
 @click.argument("task_id", metavar="ID")
 @option("--wait", "waits", variable="QUORATE_WAIT", is_flag=True, help="Wait until it is finished.")
 @url_option
+@patience_option
 @json_option
-def show_task(*, task_id: str, waits: bool, url: str, wants_json: bool) -> int:
+def show_task(*, task_id: str, waits: bool, url: str, patience: float, wants_json: bool) -> int:
     """Show the task with this ID."""
 
     async def work(client: Client) -> int:
@@ -77,7 +80,7 @@ def show_task(*, task_id: str, waits: bool, url: str, wants_json: bool) -> int:
         print_object(task, wants_json=wants_json)
         return 0
 
-    return _with_client(url, work)
+    return _with_client(url, patience, work)
 
 
 @click.command("tasks")
@@ -86,8 +89,11 @@ def show_task(*, task_id: str, waits: bool, url: str, wants_json: bool) -> int:
 @click.option("--type", "type_", help="Only those of this type.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @url_option
+@patience_option
 @json_option
-def list_tasks(*, type_: str | None, url: str, wants_json: bool, **filters: Any) -> int:
+def list_tasks(
+    *, type_: str | None, url: str, patience: float, wants_json: bool, **filters: Any
+) -> int:
     """List tasks, newest first."""
     chosen = {name: value for name, value in filters.items() if value is not None}
     if type_ is not None:
@@ -102,13 +108,14 @@ def list_tasks(*, type_: str | None, url: str, wants_json: bool, **filters: Any)
         )
         return 0
 
-    return _with_client(url, work)
+    return _with_client(url, patience, work)
 
 
 @click.command("workers")
 @url_option
+@patience_option
 @json_option
-def list_workers(*, url: str, wants_json: bool) -> int:
+def list_workers(*, url: str, patience: float, wants_json: bool) -> int:
     """List the workers that are here, and those that were lost lately."""
 
     async def work(client: Client) -> int:
@@ -119,13 +126,14 @@ def list_workers(*, url: str, wants_json: bool) -> int:
         )
         return 0
 
-    return _with_client(url, work)
+    return _with_client(url, patience, work)
 
 
 @click.command("cluster")
 @url_option
+@patience_option
 @json_option
-def show_cluster(*, url: str, wants_json: bool) -> int:
+def show_cluster(*, url: str, patience: float, wants_json: bool) -> int:
     """Show how one node sees the cluster; exit status 1 when it sees no quorum."""
 
     async def work(client: Client) -> int:
@@ -137,12 +145,12 @@ def show_cluster(*, url: str, wants_json: bool) -> int:
             print_table(view["members"], ("id", "role", "raft", "http", "reachable", "match_index"))
         return 0 if view["quorum"] else 1
 
-    return _with_client(url, work)
+    return _with_client(url, patience, work)
 
 
-def _with_client(url: str, work: Callable[[Client], Awaitable[int]]) -> int:
+def _with_client(url: str, patience: float, work: Callable[[Client], Awaitable[int]]) -> int:
     async def run() -> int:
-        async with Client(parse_urls(url)) as client:
+        async with Client(parse_urls(url), patience_seconds=patience) as client:
             return await work(client)
 
     return asyncio.run(run())

@@ -1,0 +1,211 @@
+"""The command line as a user meets it: what is printed, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CommandLine
+
+MEMBERS = "node1=127.0.0.1:{raft}"
+
+
+def node_options(*, http: int, raft: int, data: Path) -> list[str]:
+    return [
+        *("node", "--id", "node1", "--cluster", MEMBERS.format(raft=raft)),
+        *("--http", f"127.0.0.1:{http}", "--data", str(data)),
+    ]
+
+
+def test_the_version_is_told_at_once(command_line: CommandLine) -> None:
+    started = time.monotonic()
+    done = command_line.run("--version")
+
+    assert (done.returncode, done.stdout) == (0, "quorate 0.1.0\n")
+    assert time.monotonic() - started < 2, "it loads only what it needs"
+
+
+def test_help_lists_every_command_of_today(command_line: CommandLine) -> None:
+    done = command_line.run("--help")
+
+    for name in ("up", "node", "worker", "submit", "task", "tasks", "workers", "cluster"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("submit",),
+        ("up", "--nodes", "none"),
+        ("up", "--exit"),
+        ("submit", "process", "Hello World"),
+        ("tasks", "--url", "ftp://127.0.0.1"),
+        ("worker", "no_such_module"),
+        ("node", "--id", "a", "--cluster", "b=127.0.0.1:1", "--data", "d"),
+        ("node", "--id", "a", "--cluster", "a=0.0.0.0:1", "--data", "d"),
+    ],
+)
+def test_misuse_ends_with_2_and_without_a_traceback(
+    command_line: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    done = command_line.run(*arguments)
+
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_text_that_is_no_json_is_answered_with_how_to_write_it(
+    command_line: CommandLine,
+) -> None:
+    done = command_line.run("submit", "process", "Hello World")
+
+    assert """'"Hello World"'""" in done.stderr
+
+
+@pytest.mark.parametrize("taken", ["http", "raft"])
+def test_a_taken_port_is_one_clear_sentence(
+    command_line: CommandLine, tmp_path: Path, taken: str, free_port: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        ports = {"http": free_port, "raft": free_port + 1} | {taken: port}
+        done = command_line.run(*node_options(**ports, data=tmp_path / "data"))
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        f"quorate: 127.0.0.1:{port} is taken by another program: choose another with --"
+    )
+
+
+def test_an_open_bind_without_a_secret_says_how_to_mend_it(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    options = node_options(http=5999, raft=7999, data=tmp_path / "data")
+    done = command_line.run(*options, "--raft-bind", "0.0.0.0:7999")
+
+    assert done.returncode == 2
+    assert "openssl rand -hex 32" in done.stderr
+
+
+def test_another_package_under_our_name_is_told_by_its_place(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "path" / "cluster").mkdir(parents=True)
+    (tmp_path / "path" / "cluster" / "__init__.py").touch()
+    done = command_line.run("--version", PYTHONPATH=str(tmp_path / "path"))
+
+    assert done.returncode == 1
+    assert f"'cluster' is another's, {tmp_path}/path/cluster/__init__.py" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["node.py", "cluster.py", "gateway.py", "json.py"])
+def test_a_file_in_the_working_directory_shadows_nothing_of_ours(
+    command_line: CommandLine, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("raise RuntimeError('shadowed')")
+
+    assert command_line.run("--version").returncode == 0
+
+
+def test_no_cluster_is_one_sentence_and_1(command_line: CommandLine) -> None:
+    done = command_line.run("cluster", "--url", "http://127.0.0.1:1", "--patience", "0")
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_submit_prints_the_id(command_line: CommandLine, small_cluster: list[str]) -> None:
+    done = command_line.run("submit", "echo", "1", "--url", small_cluster[0])
+
+    assert done.returncode == 0
+    assert len(done.stdout.strip()) == 36
+
+
+def test_submit_and_wait_prints_the_result(
+    command_line: CommandLine, small_cluster: list[str]
+) -> None:
+    done = command_line.run("submit", "echo", '{"a": [1]}', "--wait", "--url", small_cluster[0])
+
+    assert (done.returncode, done.stdout) == (0, '{"a": [1]}\n')
+
+
+def test_a_waited_for_task_that_fails_is_1(
+    command_line: CommandLine, small_cluster: list[str]
+) -> None:
+    options = ("--max-attempts", "1", "--wait", "--url", small_cluster[0])
+    done = command_line.run("submit", "fail", '"no luck"', *options)
+
+    assert done.returncode == 1
+    assert "failed: RuntimeError: no luck" in done.stderr
+
+
+def test_a_refused_submission_is_1_and_names_the_field(
+    command_line: CommandLine, small_cluster: list[str]
+) -> None:
+    done = command_line.run("submit", "echo", "--priority", "11", "--url", small_cluster[0])
+
+    assert done.returncode == 1
+    assert "priority" in done.stderr
+
+
+def test_every_option_has_its_variable(command_line: CommandLine, small_cluster: list[str]) -> None:
+    done = command_line.run("submit", "echo", "7", QUORATE_URL=small_cluster[0], QUORATE_WAIT="1")
+
+    assert (done.returncode, done.stdout) == (0, "7\n")
+
+
+def test_a_task_is_shown_by_its_id(command_line: CommandLine, small_cluster: list[str]) -> None:
+    url = ("--url", small_cluster[0])
+    task_id = command_line.run("submit", "calculate", "21", *url).stdout.strip()
+    done = command_line.run("task", task_id, "--wait", "--json", *url)
+
+    task = json.loads(done.stdout)
+    assert (task["id"], task["result"]["result"]) == (task_id, 42)
+
+
+def test_an_unknown_task_is_1(command_line: CommandLine, small_cluster: list[str]) -> None:
+    nobody = "00000000-0000-7000-8000-000000000000"
+    done = command_line.run("task", nobody, "--url", small_cluster[0])
+
+    assert done.returncode == 1
+    assert nobody in done.stderr
+
+
+@pytest.mark.parametrize("command", ["tasks", "workers", "cluster"])
+def test_lists_are_tables_for_people_and_lines_for_machines(
+    command_line: CommandLine, small_cluster: list[str], command: str
+) -> None:
+    url = ("--url", small_cluster[0])
+    command_line.run("submit", "noop", *url)
+
+    table = command_line.run(command, *url)
+    lines = command_line.run(command, "--json", *url).stdout.splitlines()
+
+    assert table.returncode == 0
+    assert "id" in table.stdout
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    assert lines
+
+
+def test_a_worker_serves_a_module_of_the_working_directory(
+    command_line: CommandLine, small_cluster: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "my_tasks.py").write_text(
+        "from node import task\n\n"
+        "@task('greet')\n"
+        "def greet(context, name: str) -> str:\n"
+        "    return f'Hello {name}'\n"
+    )
+    url = ("--url", small_cluster[0])
+    with command_line.running("worker", "my_tasks", *url):
+        done = command_line.run("submit", "greet", '"World"', "--wait", *url)
+
+    assert done.stdout == '"Hello World"\n'

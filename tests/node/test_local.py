@@ -1,0 +1,167 @@
+"""The supervisor: which ports it takes, and that no process outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.local import LocalCluster, LocalSettings, ProcessDied
+from node.waiting import wait_until
+from tests.conftest import CommandLine
+
+StartCluster = Callable[..., Awaitable[LocalCluster]]
+
+
+async def until_gone(pids: list[int]) -> None:
+    async def are_gone() -> bool:
+        return not any(is_alive(pid) for pid in pids)
+
+    await wait_until(are_gone, what=f"processes {pids} to be gone", timeout_seconds=10)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be collected does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children, by /proc."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_taken_port_is_passed_over(tmp_path: Path, free_port: int) -> None:
+    with socket.create_server(("127.0.0.1", free_port)):
+        cluster = LocalCluster(
+            LocalSettings(data=tmp_path, http_port=free_port, raft_port=free_port)
+        )
+
+    ports = [port for place in cluster.places.values() for port in place]
+    assert free_port not in ports
+    assert len(set(ports)) == 6
+
+
+async def test_every_process_is_gone_when_the_context_ends(start_cluster: StartCluster) -> None:
+    cluster = await start_cluster(nodes=1, workers=1)
+    pids = [child.pid for child in cluster.children.values()]
+
+    await cluster.stop()
+
+    await until_gone(pids)
+    assert {child.status for child in cluster.children.values()} == {0}
+
+
+async def test_a_frozen_process_is_stopped_all_the_same(start_cluster: StartCluster) -> None:
+    cluster = await start_cluster(nodes=1, workers=0)
+    cluster.freeze("node1")
+
+    await cluster.stop()
+
+    assert not is_alive(cluster.children["node1"].pid)
+
+
+async def test_a_node_comes_back_on_what_it_had(start_cluster: StartCluster) -> None:
+    cluster = await start_cluster(nodes=1, workers=0)
+    async with cluster.client("node1") as client:
+        task = await client.submit("echo", 1)
+
+    await cluster.kill("node1")
+    await cluster.start_node("node1")
+    await cluster.wait_ready()
+
+    async with cluster.client("node1") as client:
+        assert (await client.task(task["id"]))["status"] == "pending"
+
+
+async def test_waiting_for_a_process_that_died_ends_with_its_last_words(
+    tmp_path: Path, free_port: int
+) -> None:
+    settings = LocalSettings(
+        data=tmp_path, nodes=1, workers=1, http_port=free_port, modules=("no_such_module",)
+    )
+    async with LocalCluster(settings) as cluster:
+        await cluster.start()
+        with pytest.raises(ProcessDied, match=r"worker1 ended .* no module 'no_such_module'"):
+            await cluster.wait_ready()
+
+
+async def test_children_die_with_a_parent_that_is_killed(
+    command_line: CommandLine, free_port: int
+) -> None:
+    options = ("--nodes", "1", "--workers", "1", "--port", str(free_port), "--json")
+    with command_line.running("up", *options) as process:
+        await asyncio.to_thread(read_until, process.stdout, "ready")
+        children = children_of(process.pid)
+        assert len(children) == 2
+
+        process.kill()
+
+        await until_gone(children)
+
+
+async def test_ctrl_c_stops_everything_and_is_a_good_end(
+    command_line: CommandLine, free_port: int
+) -> None:
+    options = ("--nodes", "1", "--workers", "1", "--port", str(free_port), "--json")
+    with command_line.running("up", *options) as process:
+        await asyncio.to_thread(read_until, process.stdout, "ready")
+        children = children_of(process.pid)
+
+        process.send_signal(signal.SIGINT)
+
+        assert await asyncio.to_thread(process.wait, 40) == 0
+        await until_gone(children)
+
+
+async def test_a_taken_port_is_told_in_one_sentence(
+    command_line: CommandLine, free_port: int
+) -> None:
+    options = ("--nodes", "1", "--workers", "0", "--port", str(free_port), "--json")
+    with (
+        socket.create_server(("127.0.0.1", free_port)),
+        command_line.running("up", *options) as process,
+    ):
+        told = await asyncio.to_thread(read_until, process.stdout, "port_taken")
+
+    assert told["text"] == f"HTTP port {free_port} is taken, so node1 takes {free_port + 1}."
+
+
+async def test_a_child_that_dies_is_told_and_not_started_again(
+    command_line: CommandLine, free_port: int
+) -> None:
+    options = ("--nodes", "1", "--workers", "1", "--port", str(free_port), "--json")
+    with command_line.running("up", *options) as process:
+        await asyncio.to_thread(read_until, process.stdout, "ready")
+        victim = children_of(process.pid)[-1]
+
+        os.kill(victim, signal.SIGKILL)
+        told = await asyncio.to_thread(read_until, process.stdout, "died")
+
+        assert told["status"] == -signal.SIGKILL
+        assert victim not in children_of(process.pid)
+        assert len(children_of(process.pid)) == 1
+
+
+def read_until(lines: Any, event: str) -> dict[str, object]:
+    """The first event of this kind that the command tells."""
+    told = (json.loads(line) for line in lines)
+    return next(row for row in told if row["event"] == event)
