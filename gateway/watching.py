@@ -64,13 +64,22 @@ class Watching:
             self._ring_all()  # Whatever was missed, they look for themselves.
             try:
                 async for event in events:
-                    self._dispatch(event)
+                    self.dispatch(event)
             except QuorateError as error:
                 _log.warning("the event reader begins anew: %s", error)
             else:
                 return
             finally:
                 events.close()
+
+    def dispatch(self, event: Event) -> None:
+        """Let those hear *event* whom it may concern."""
+        if event.task_id is not None:
+            for bell in self._by_task.get(event.task_id, ()):
+                bell.hear(event)
+        if event.worker_id is not None:
+            for bell in self._by_worker.get(event.worker_id, ()):
+                bell.hear(event)
 
     def close(self) -> None:
         """Ring every bell, now and whenever one is hung up: the node is stopping."""
@@ -100,14 +109,6 @@ class Watching:
             bells[key].remove(bell)
             if not bells[key]:
                 del bells[key]
-
-    def _dispatch(self, event: Event) -> None:
-        if event.task_id is not None:
-            for bell in self._by_task.get(event.task_id, ()):
-                bell.hear(event)
-        if event.worker_id is not None:
-            for bell in self._by_worker.get(event.worker_id, ()):
-                bell.hear(event)
 
     def _ring_all(self) -> None:
         for bells in (*self._by_task.values(), *self._by_worker.values()):

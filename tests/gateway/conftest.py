@@ -19,18 +19,38 @@ from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id
 
 
-def free_port() -> int:
-    """A port that nothing is bound to now."""
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A port that nothing is bound to now."""
+    return _free_port()
+
+
+@pytest.fixture
+def minority(tmp_path: Path) -> ReplicaSettings:
+    """One of three nodes, of whom no other runs: it never has a quorum."""
+    members = {f"node{n}": f"127.0.0.1:{_free_port()}" for n in (1, 2, 3)}
+    return ReplicaSettings(
+        node_id="node1", members=members, data=tmp_path / "data", http="127.0.0.1:5000"
+    )
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def replica(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replica]:
     """One node that is its own majority."""
-    replica = await Replica.start(settings_of(tmp_path_factory.mktemp("node1")))
+    settings = ReplicaSettings(
+        node_id="node1",
+        members={"node1": f"127.0.0.1:{_free_port()}"},
+        data=tmp_path_factory.mktemp("node1") / "data",
+        http="127.0.0.1:5000",
+    )
+    replica = await Replica.start(settings)
     yield replica
     await replica.stop()
 
@@ -54,13 +74,3 @@ async def http(url: str) -> AsyncIterator[aiohttp.ClientSession]:
 def queue() -> str:
     """A queue that no other test uses."""
     return f"queue-{new_id()}"
-
-
-def settings_of(directory: Path, *, members: dict[str, str] | None = None) -> ReplicaSettings:
-    """A node alone, or one of *members*, of whom no other runs."""
-    return ReplicaSettings(
-        node_id="node1",
-        members=members or {"node1": f"127.0.0.1:{free_port()}"},
-        data=directory / "data",
-        http="127.0.0.1:5000",
-    )

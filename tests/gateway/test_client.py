@@ -1,0 +1,134 @@
+"""The client against real gateways, some of which are not there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from cluster.errors import NoQuorum, OutcomeUnknown
+from gateway.client import Client
+from gateway.client_errors import (
+    InvalidRequest,
+    LeaseLost,
+    RequestRefused,
+    TaskUnknown,
+    WorkerUnknown,
+)
+from gateway.ids import new_id
+from gateway.problems import Problem
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(url: str, free_port: int) -> AsyncIterator[Client]:
+    """A client whose first URL leads nowhere."""
+    async with Client(f"http://127.0.0.1:{free_port}, {url}/") as client:
+        yield client
+
+
+async def test_a_task_goes_from_submission_to_result(client: Client, queue: str) -> None:
+    task = await client.submit("resize", b"\x00\xff", queue=queue)
+    worker = await client.register(queues=[queue], slots=2, name="w")
+    (given,) = await client.lease(worker["worker_id"], slots=2, wait=5)
+    token = given["lease_token"]
+
+    await client.progress(given["id"], token, 0.5)
+    orders = await client.heartbeat(worker["worker_id"], [token])
+    waiting = asyncio.create_task(client.task(task["id"], wait=60))
+    await client.complete(given["id"], token, {"picture": given["data"]})
+    ended = await waiting
+    await client.leave(worker["worker_id"])
+    await client.leave(worker["worker_id"])
+
+    assert orders == {"cancel": [], "lost": [], "drain": False}
+    assert (ended["status"], ended["result"]) == ("completed", {"picture": b"\x00\xff"})
+
+
+async def test_a_task_as_large_as_is_taken_goes_through(client: Client, queue: str) -> None:
+    task = await client.submit("big", b"x" * (2**20 - 5), queue=queue)
+
+    assert len((await client.task(task["id"]))["data"]) == 2**20 - 5
+
+
+async def test_lists_and_pages_read_as_objects(client: Client, queue: str) -> None:
+    task = await client.submit("a", 1, queue=queue)
+    worker = await client.register(queues=[f"{queue}-other"])
+
+    assert [listed["id"] for listed in (await client.tasks(queue=queue))["tasks"]] == [task["id"]]
+    assert worker["worker_id"] in [listed["id"] for listed in await client.workers()]
+    assert (await client.health())["status"] == "healthy"
+    assert (await client.cluster())["node_id"] == "node1"
+    assert (await client.cancel(task["id"]))["status"] == "cancelled"
+
+
+async def test_a_no_is_an_error_of_its_own_kind(client: Client, queue: str) -> None:
+    with pytest.raises(TaskUnknown):
+        await client.task(new_id())
+    with pytest.raises(WorkerUnknown):
+        await client.lease(new_id())
+    with pytest.raises(InvalidRequest) as invalid:
+        await client.submit("a", 1, priorty="high")
+    task = await client.submit("a", 1, queue=queue)
+    with pytest.raises(LeaseLost):
+        await client.complete(task["id"], 5)
+    with pytest.raises(RequestRefused) as conflict:
+        await client.submit("b", 1, id=task["id"])
+
+    assert invalid.value.errors[0]["field"] == "priorty"
+    assert (conflict.value.status, conflict.value.code) == (409, "id_conflict")
+
+
+async def test_nobody_reached_means_that_it_did_not_happen(free_port: int) -> None:
+    url = f"http://127.0.0.1:{free_port}"
+    async with Client(url, patience_seconds=0.1) as client:
+        with pytest.raises(NoQuorum, match=url):
+            await client.submit("a", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("outcome_unknown", OutcomeUnknown), ("no_quorum", NoQuorum)]
+)
+async def test_an_answer_that_stays_out_says_whether_it_may_have_happened(
+    code: str, error: type[Exception]
+) -> None:
+    async with stranger(Problem(code, "why")) as url, Client(url, patience_seconds=0.1) as client:
+        with pytest.raises(error, match="why"):
+            await client.submit("a", 1)
+
+
+async def test_a_lost_answer_is_asked_for_again_with_the_same_id(url: str, queue: str) -> None:
+    seen: list[bytes] = []
+    async with (
+        stranger(Problem("outcome_unknown", "why"), seen) as other,
+        Client([other, url]) as client,
+    ):
+        task = await client.submit("a", 1, queue=queue)
+
+    assert task["id"].encode() in seen[0]
+
+
+class stranger:  # noqa: N801 - Used like a function: a context of one wrong server.
+    """A server that answers everything with one problem, and keeps the bodies that it was sent."""
+
+    def __init__(self, problem: Problem, seen: list[bytes] | None = None) -> None:
+        self._problem = problem
+        self._seen = [] if seen is None else seen
+
+    async def __aenter__(self) -> str:
+        server = web.Server(self._answer)
+        self._runner = web.ServerRunner(server)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        self._seen.append(await request.read())
+        return self._problem.response()
