@@ -53,7 +53,7 @@ class Barriers:
     def advance(self) -> None:
         """Begin, confirm or forward, as far as possible now."""
         engine = self._driver.engine
-        if self._round is not None and engine.confirmed_round >= self._round.number:
+        if self._round is not None and engine.has_confirmed(self._round.number):
             confirmed, self._round = self._round, None
             for waiter in confirmed.waiters:
                 waiter(confirmed.commit_index)

@@ -24,9 +24,10 @@ from cluster.host import Host, RealHost
 from cluster.leading import NOBODY, Handed, Leading
 from cluster.proposals import Parcel, Proposal, Proposals
 from cluster.raft.driver import Driver, DriverHooks
-from cluster.raft.engine import Timing
-from cluster.raft.identity import claim, cluster_id_of
+from cluster.raft.engine import Start, Timing
+from cluster.raft.identity import claim
 from cluster.raft.log import Log
+from cluster.raft.membership import unformed
 from cluster.raft.storage import Storage
 from cluster.raft.transport import Link
 from cluster.raft.wire import WIRE_VERSION, Greeting
@@ -130,10 +131,10 @@ class Replica(DriverHooks):
         self._storage = storage
         self._log_thread = host.open_log_thread()
         self._timing = Timing()
-        peers = {id_: raft for id_, raft in settings.members.items() if id_ != settings.node_id}
         self._driver = Driver(
             greeting=me,
-            peers=peers,
+            addresses=settings.members,
+            start=Start(configuration=unformed(settings.members)),
             bind=settings.raft_bind or settings.members[settings.node_id],
             log=log,
             log_thread=self._log_thread,
@@ -157,7 +158,8 @@ class Replica(DriverHooks):
         self._was_serving = False
         self._applied_term = 0
         self._applied_waiters: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._watches: set[Watch] = set()
+        self._waits = 0  # Tells waiters for the same index apart, in the order they came.
+        self._watches: dict[Watch, None] = {}
         self._failed: asyncio.Future[BaseException] = self._loop.create_future()
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -180,12 +182,11 @@ class Replica(DriverHooks):
         try:
             identity = claim(
                 storage,
-                cluster_id=cluster_id_of(settings.members),
                 node_id=settings.node_id,
                 incarnation=host.token(),
             )
             log = Log.recover(storage)
-            me = Greeting(WIRE_VERSION, *identity, settings.http)
+            me = Greeting(WIRE_VERSION, "", settings.node_id, identity.incarnation, settings.http)
             replica = cls(settings, host, storage, log, me)
             await replica._driver.start()
         except BaseException:
@@ -256,8 +257,8 @@ class Replica(DriverHooks):
 
     def watch(self) -> Watch:
         """Every event that this node applies from this call on, in order; close it when done."""
-        watch = Watch(self._watches.discard)
-        self._watches.add(watch)
+        watch = Watch(lambda closed: self._watches.pop(closed, None))
+        self._watches[watch] = None
         return watch
 
     def status(self) -> ClusterStatus:
@@ -346,6 +347,9 @@ class Replica(DriverHooks):
             case _:
                 raise WireError(f"a message between replicas cannot be understood: {content!r:.80}")
 
+    def needs_snapshot(self, peer: str) -> None:
+        raise NotImplementedError
+
     def failed(self, error: BaseException) -> None:
         if not self._failed.done():
             self._failed.set_result(error)
@@ -407,7 +411,8 @@ class Replica(DriverHooks):
         if index <= self._engine.applied_index:
             return
         future: asyncio.Future[None] = self._loop.create_future()
-        heapq.heappush(self._applied_waiters, (index, id(future), future))
+        self._waits += 1
+        heapq.heappush(self._applied_waiters, (index, self._waits, future))
         try:
             async with asyncio.timeout_at(deadline):
                 await future
@@ -440,7 +445,7 @@ class Replica(DriverHooks):
             raft=self.settings.members[id_],
             http=http,
             role=role if is_self or link is not None else None,
-            match_index=engine.last_index if is_self else engine.match_index(id_),
+            match_index=engine.log.last_index if is_self else engine.match_index(id_),
             last_contact_seconds=self._silence(id_),
             is_reachable=is_self or link is not None,
         )

@@ -16,7 +16,7 @@ BUFFERED_EVENTS_MAX = 100_000
 class Watch:
     """Events as they are applied on this node: an async iterator that must be closed."""
 
-    def __init__(self, on_close: Callable[[Watch], None]) -> None:
+    def __init__(self, on_close: Callable[[Watch], object]) -> None:
         self._on_close = on_close
         self._events: deque[Event] = deque()
         self._arrived = asyncio.Event()

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
 from cluster.errors import BrokenPromise, StorageError, WireError
-from cluster.raft.engine import Engine, EngineHooks, Message, Timing
+from cluster.raft.engine import Engine, EngineHooks, Message, Start, Timing
 from cluster.raft.log import Generation, Log
+from cluster.raft.membership import Configuration
 from cluster.raft.transport import Link, Mesh
 from cluster.raft.wire import Channel, Greeting, pack_frame
 
@@ -35,6 +36,10 @@ class DriverHooks:
 
     def engine_moved(self) -> None:
         """A turn is over: leadership, links or the applied index may have changed."""
+        raise NotImplementedError
+
+    def needs_snapshot(self, peer: str) -> None:
+        """Tell that *peer* lacks entries that the log no longer has. Repeated while it does."""
         raise NotImplementedError
 
     def peer_message(self, peer: str, content: Any) -> None:
@@ -57,8 +62,9 @@ class Driver(EngineHooks):
         self,
         *,
         greeting: Greeting,
-        peers: dict[str, str],
+        addresses: Mapping[str, str],
         bind: str,
+        start: Start,
         log: Log,
         log_thread: Executor,
         hooks: DriverHooks,
@@ -72,14 +78,18 @@ class Driver(EngineHooks):
         self._timing = timing
         self._outbox: list[tuple[Link, Message]] = []
         self._is_writing = False
+        self._written_at = 0.0
         self._is_scheduled = False
         self._is_stopped = False
         self._writer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.mesh = Mesh(greeting=greeting, peers=peers, bind=bind, receiver=self)
+        self._addresses = dict(addresses)
+        self._learners: dict[str, str] = {}
+        self.mesh = Mesh(greeting=greeting, bind=bind, receiver=self)
         self.engine = Engine(
             node_id=greeting.node_id,
-            peers=peers,
+            incarnation=greeting.incarnation,
+            start=start,
             log=log,
             hooks=self,
             timing=timing,
@@ -87,6 +97,7 @@ class Driver(EngineHooks):
             random=random,
         )
         self.engine.apply_until = lambda: log.durable_index
+        self.configured(self.engine.configuration)
 
     async def start(self) -> None:
         """Bind, dial, and begin to tick.
@@ -124,7 +135,8 @@ class Driver(EngineHooks):
     # What the links tell (transport.Receiver).
 
     def link_up(self, link: Link) -> None:
-        self.engine.link_up(link.peer)
+        assert link.greeting is not None
+        self.engine.link_up(link.peer, link.greeting.incarnation)
         self.wake()
 
     def link_down(self, link: Link) -> None:
@@ -150,12 +162,14 @@ class Driver(EngineHooks):
 
     # What the engine asks (engine.EngineHooks).
 
-    def send(self, peer: str, message: Message) -> bool:
+    def send(self, peer: str, message: Message, *, is_urgent: bool) -> None:
         link = self.mesh.links.get(peer)
         if link is None:
-            return False
-        self._outbox.append((link, message))
-        return True
+            return
+        if is_urgent:
+            link.write(pack_frame(Channel.RAFT, [message]))
+        else:
+            self._outbox.append((link, message))
 
     def apply(self, index: int, term: int, command: bytes | None) -> None:
         self._hooks.apply(index, term, command)
@@ -164,10 +178,27 @@ class Driver(EngineHooks):
         link = self.mesh.links.get(peer)
         return link is None or link.is_congested
 
+    def needs_snapshot(self, peer: str) -> None:
+        self._hooks.needs_snapshot(peer)
+
+    def configured(self, configuration: Configuration) -> None:
+        """Keep a link to every member; this node's own word on an address beats the log's."""
+        known = {member.id: member.raft for member in configuration.members}
+        self.mesh.set_peers({**known, **self._addresses, **self._learners})
+        self.mesh.cluster_id = configuration.cluster_id
+
+    def learn(self, peer: str, address: str) -> None:
+        """Dial *peer* and have it catch up, until a configuration makes it a member."""
+        self._learners[peer] = address
+        self.engine.learn(peer)
+        self.configured(self.engine.configuration)
+
     # The loop.
 
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(self._timing.heartbeat / 3, self._on_timer)
+        if self._is_writing and self._loop.time() - self._written_at > self._timing.heartbeat:
+            self.engine.keep_alive()
         self._turn()
 
     def _turn(self) -> None:
@@ -191,6 +222,7 @@ class Driver(EngineHooks):
             _deliver(outbox)
             return
         self._is_writing = True
+        self._written_at = self._loop.time()
         self._writer = self._loop.create_task(self._write(self._log.seal(), outbox))
 
     async def _write(self, generation: Generation, outbox: list[tuple[Link, Message]]) -> None:

@@ -12,8 +12,9 @@ would go wrong without it. The numbers D1 … D19 are those of `docs/raft.md`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import pysyncobj
@@ -25,6 +26,8 @@ from pysyncobj.version import VERSION
 
 from cluster.errors import BrokenPromise
 from cluster.raft.log import Entry, Log
+from cluster.raft.membership import Configuration, Member, Stage, unpack
+from cluster.raft.progress import Progress, Roster
 
 Message = dict[str, Any]
 
@@ -33,14 +36,13 @@ BATCH_BYTES = 4 * 1024 * 1024  # How much one append may carry, unless one entry
 BATCH_ENTRIES = 1_024
 FLIGHT_ENTRIES = 4_096  # How far a follower may be behind in what was sent to it unanswered.
 
-REGULAR = b"\x00"  # The first byte of an entry that is ours; pysyncobj's own no-op has 1.
+REGULAR = b"\x00"  # The first byte of an entry that is the machine's; pysyncobj's no-op has 1.
 _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
 
 _PRIVATE = (
     "_SyncObj__applyLogEntries",
     "_SyncObj__deleteEntriesFrom",
     "_SyncObj__generateRaftTimeout",
-    "_SyncObj__getEntries",
     "_SyncObj__loadDumpFile",
     "_SyncObj__onBecomeLeader",
     "_SyncObj__onMessageReceived",
@@ -63,7 +65,6 @@ _PRIVATE_STATE = (
     "_SyncObj__raftLeader",
     "_SyncObj__raftLog",
     "_SyncObj__raftMatchIndex",
-    "_SyncObj__raftNextIndex",
     "_SyncObj__raftState",
 )
 
@@ -78,44 +79,35 @@ class Timing:
     leader_fallback: float = 1.0  # Without a majority's answers for this long, a leader stops.
 
 
-class _Peer(Node):  # type: ignore[misc]  # pysyncobj ships no types.
-    """A node whose hash is the same in every process, so that sets of them are in one order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where a member goes on: its newest snapshot's place, and the members known by then."""
 
-    def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
-
-
-class _Outlet(Transport):  # type: ignore[misc]  # pysyncobj ships no types.
-    """What pysyncobj takes for its network: hands every message to the engine's `send`."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(None, None, [])
-        self._engine = engine
-
-    def send(self, node: _Peer, message: Message) -> bool:
-        return self._engine.dispatch(node.id, message)
-
-
-class _NoPoller:
-    """pysyncobj polls file descriptors in a tick; we have none."""
-
-    def poll(self, timeout: float) -> None:
-        """Nothing to wait for."""
+    configuration: Configuration
+    index: int = 1  # pysyncobj's logs all begin with the same first entry.
 
 
 class EngineHooks:
     """What the engine asks of its owner. All are called inside `receive` or `tick`."""
 
-    def send(self, peer: str, message: Message) -> bool:
-        """Queue *message* for *peer*, behind the log; False if there is no link to it."""
+    def send(self, peer: str, message: Message, *, is_urgent: bool) -> None:
+        """Queue *message* for *peer* behind the log; an urgent one claims nothing of the log."""
         raise NotImplementedError
 
     def apply(self, index: int, term: int, command: bytes | None) -> None:
-        """Apply one committed entry; None is an entry of pysyncobj's own. Must not raise."""
+        """Apply one committed entry; None is one that is not the machine's. Must not raise."""
         raise NotImplementedError
 
     def is_congested(self, peer: str) -> bool:
         """Whether *peer* takes less than it is given."""
+        raise NotImplementedError
+
+    def needs_snapshot(self, peer: str) -> None:
+        """Tell that *peer* lacks entries that the log no longer has. Repeated while it does."""
+        raise NotImplementedError
+
+    def configured(self, configuration: Configuration) -> None:
+        """Tell that *configuration* is in effect from now on, until another is."""
         raise NotImplementedError
 
 
@@ -130,7 +122,8 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         self,
         *,
         node_id: str,
-        peers: Iterable[str],
+        incarnation: str,
+        start: Start,
         log: Log,
         hooks: EngineHooks,
         timing: Timing,
@@ -141,24 +134,26 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         pysyncobj.syncobj.monotonicTime = clock
         pysyncobj.syncobj.random = _RandomSource(random)
         self.node_id = node_id
+        self.incarnation = incarnation
         self.timing = timing
+        self.configuration = self._base = start.configuration
+        self.apply_until: Callable[[], int] | None = None  # A bound on what may be applied now.
+        self.round = 0  # ReadIndex: the newest round that this leader began.
         self._clock = clock
-        self._random = random
         self._hooks = hooks
-        self._peers = {peer: _Peer(peer) for peer in sorted(peers)}
-        self._votes_seen: set[tuple[int, str]] = set()
+        self._roster = Roster(node_id, _Peer)
+        self._votes: set[str] = set()
         self._grants: set[str] = set()
         self._prevote_term = 0  # The term that an open pre-vote asks for; 0 when none is open.
+        self._is_forced = False  # The next election was asked for by the leader itself.
+        self._transfer_to: str | None = None
+        self._transfer_until = 0.0
         self._leader_heard_at = float("-inf")
         self._keep_tail = False
         self._sent_commit = 0
-        self.apply_until: Callable[[], int] | None = None  # A bound on what may be applied now.
-        self.round = 0  # ReadIndex: the newest round that this leader began.
-        self._round_echo = 0  # The newest round this follower heard from its leader.
-        self._round_acks: dict[str, int] = {}
         super().__init__(
             _Peer(node_id),
-            list(self._peers.values()),
+            [],
             SyncObjConf(
                 autoTick=False,
                 journalFile=log,
@@ -176,12 +171,13 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
             transport=_Outlet(self),
         )
         self._poller = _NoPoller()
-        # One that just woke has no reason to wait for a leader: it asks around soon, which a
-        # cluster that has one does not mind.
-        soon = timing.heartbeat * (1 + random())
-        self._SyncObj__raftElectionDeadline = clock() + soon
         for name in _PRIVATE_STATE:
             assert hasattr(self, name), f"pysyncobj has no {name}"
+        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = start.index
+        # One that just woke has no reason to wait for a leader: it asks around soon, which a
+        # cluster that has one does not mind.
+        self._SyncObj__raftElectionDeadline = clock() + timing.heartbeat * (1 + random())
+        self._adopt_configuration()
 
     # What the driver and the replica see.
 
@@ -203,6 +199,11 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         return bool(self._SyncObj__raftState == _CANDIDATE)
 
     @property
+    def is_member(self) -> bool:
+        """Whether this node's own vote counts."""
+        return self.configuration.counts(self.node_id, self.incarnation)
+
+    @property
     def leader(self) -> str | None:
         """Whom this node takes for the leader of its term."""
         node = self._SyncObj__raftLeader
@@ -217,33 +218,38 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         return int(self._SyncObj__raftLastApplied)
 
     @property
-    def last_index(self) -> int:
-        return self.log[-1][1]
-
-    @property
     def is_serving(self) -> bool:
-        """Whether this node leads and has applied an entry of its own term (Raft, §8)."""
-        return self.is_leader and self.applied_index >= self._SyncObj__noopIDx
+        """Whether this node leads a formed cluster and has applied an entry of its own term.
 
-    @property
-    def quorum(self) -> int:
-        """How many members, this one included, make a majority."""
-        return (len(self._peers) + 1) // 2 + 1
+        Before that it does not know what is committed (Raft, §8). One that is handing leadership
+        over takes nothing more in.
+        """
+        return (
+            self.is_leader
+            and self.applied_index >= self._SyncObj__noopIDx
+            and self.configuration.stage is Stage.FORMED
+            and self._transfer_to is None
+        )
+
+    def has_confirmed(self, round_number: int) -> bool:
+        """Whether a majority has echoed that round or a later one (dissertation, §6.4)."""
+        reached = self._roster.reached_by(self.configuration, self.round, lambda p: p.round)
+        return reached >= round_number
 
     def match_index(self, peer: str) -> int | None:
         """How far *peer* is known to hold the leader's log; None on a follower."""
-        if not self.is_leader:
-            return None
-        return int(self._SyncObj__raftMatchIndex.get(self._peers[peer], 0))
+        progress = self._roster.get(peer)
+        return progress.match_index if self.is_leader and progress is not None else None
 
     def leader_contact(self) -> float:
         """Seconds since a leader was heard; on a leader, since a majority last answered it."""
         if not self.is_leader:
             return self._clock() - self._leader_heard_at
-        if not self._peers:
-            return 0.0
         answers = sorted(self._SyncObj__lastResponseTime.values(), reverse=True)
-        return float(max(0.0, self._clock() - answers[self.quorum - 2]))
+        needed = len(self.configuration.members) // 2
+        if needed == 0:
+            return 0.0
+        return float(max(0.0, self._clock() - answers[needed - 1]))
 
     def append(self, command: bytes) -> tuple[int, int]:
         """Add *command* to the leader's log; its fate is told by `apply`.
@@ -251,24 +257,15 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         Returns:
             Its index and term: whatever is applied at that index with another term is not it.
         """
-        assert self.is_leader, "only a leader appends"
-        index, term = self.last_index + 1, self.term
-        self.log.add(REGULAR + command, index, term)
-        return index, term
+        return self._append(REGULAR + command)
 
     def begin_round(self) -> int:
-        """Ask every follower whether this node still leads; the answer is `confirmed_round`."""
+        """Ask every follower whether this node still leads; `has_confirmed` tells."""
         self.round += 1
-        self._SyncObj__sendAppendEntries()
+        for peer, progress in self._roster.items():
+            if progress.is_linked:
+                self._send_heartbeat(peer)
         return self.round
-
-    @property
-    def confirmed_round(self) -> int:
-        """The newest round that a majority has echoed (Raft dissertation, §6.4)."""
-        if not self._peers:
-            return self.round
-        acks = sorted((self._round_acks.get(peer, 0) for peer in self._peers), reverse=True)
-        return acks[self.quorum - 2]
 
     def tick(self) -> None:
         """Do what the time asks for, count votes and acknowledgements, apply what is committed."""
@@ -276,56 +273,239 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         self.doTick(0)
         if not self.is_leader:
             return
+        self._mind_the_members()
+        self._mind_the_transfer()
         if self.commit_index > self._sent_commit:
             # Followers learn of a commit at once, not with the next heartbeat.
             self._SyncObj__sendAppendEntries()
             return
-        for peer, node in self._peers.items():
-            if self._lacks_entries(peer, node):
-                self._replicate_to(peer, node)
+        for peer, progress in self._roster.items():
+            if self._lacks_entries(peer, progress):
+                self._replicate_to(peer, progress)
+
+    def keep_alive(self) -> None:
+        """Tell every follower that this node leads, past a disk that takes its time."""
+        if self.is_leader:
+            for peer, progress in self._roster.items():
+                if progress.is_linked:
+                    self._send_heartbeat(peer)
 
     # Links.
 
-    def link_up(self, peer: str) -> None:
+    def link_up(self, peer: str, incarnation: str) -> None:
         """Note that messages reach *peer* again; what was in flight before is lost."""
-        node = self._peers[peer]
-        self._SyncObj__connectedNodes.add(node)
+        progress = self._roster.link(peer, incarnation, self.log.last_index + 1)
+        if self.configuration.member(peer) is not None:
+            self._SyncObj__connectedNodes.add(progress.node)
         if self.is_leader:
-            match = self._SyncObj__raftMatchIndex[node]
-            if match:
-                self._SyncObj__raftNextIndex[node] = match + 1
+            self._push_matches()
             self._SyncObj__newAppendEntriesTime = 0
 
     def link_down(self, peer: str) -> None:
         """Note that the link to *peer* broke; if it was the leader's, look for another soon."""
-        self._SyncObj__connectedNodes.discard(self._peers[peer])
+        progress = self._roster.unlink(peer)
+        if progress is not None:
+            self._SyncObj__connectedNodes.discard(progress.node)
         if peer == self.leader and not self.is_leader:
             # A closed link is most often a dead process: ask around after a short, random while.
-            # Pre-votes make this harmless when it is not (RabbitMQ's ra does the same).
+            # Pre-votes make this harmless when it is not.
             self._leader_heard_at = float("-inf")
-            soon = self._clock() + 0.05 * self._random()
+            timeout = self._SyncObj__generateRaftTimeout()
+            soon = self._clock() + 0.05 * (timeout - self.timing.election_min)
             self._SyncObj__raftElectionDeadline = min(self._SyncObj__raftElectionDeadline, soon)
+
+    # Membership: one server at a time, effective on append (dissertation, §4.1).
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a configuration is appended that is not yet committed (D3)."""
+        entries = self.log.configurations
+        return bool(entries) and entries[-1][1] > self.commit_index
+
+    def learn(self, peer: str) -> None:
+        """Have *peer* catch up without a vote, until a configuration makes it a member."""
+        self._roster.learners.add(peer)
+        self._adopt_configuration()
+
+    def forget(self, peer: str) -> None:
+        """No longer send to the learner *peer*."""
+        self._roster.learners.discard(peer)
+        self._adopt_configuration()
+
+    def has_caught_up(self, peer: str) -> bool:
+        """Whether *peer* holds all that is committed."""
+        match = self.match_index(peer)
+        return match is not None and match >= self.commit_index
+
+    def incarnation_of(self, peer: str) -> str | None:
+        """What *peer*'s greeting said of its disk, while it is linked."""
+        progress = self._roster.get(peer)
+        return progress.incarnation if progress is not None and progress.is_linked else None
+
+    def change(self, configuration: Configuration) -> tuple[int, int]:
+        """Append *configuration*; the caller has made sure that none is in flight."""
+        assert self.is_serving, "members change only after the term's own no-op (dissertation, 4.1)"
+        assert not self.is_changing, "members change one at a time (D3)"
+        position = self._append(configuration.pack())
+        self._adopt_configuration()
+        return position
+
+    def hand_over(self, peer: str | None) -> bool:
+        """Have *peer*, or the member that is furthest, lead from now on; False if none can.
+
+        No command is taken in until it does, or for one election timeout (dissertation, §3.10).
+        """
+        candidates = [
+            (progress.match_index, id_)
+            for id_, progress in self._roster.items()
+            if progress.is_linked and self.configuration.counts(id_, progress.incarnation)
+        ]
+        if peer is not None:
+            candidates = [candidate for candidate in candidates if candidate[1] == peer]
+        if not self.is_leader or not candidates:
+            return False
+        self._transfer_to = max(candidates)[1]
+        self._transfer_until = self._clock() + self.timing.election_min
+        return True
+
+    def installed(self, index: int, configuration: Configuration) -> None:
+        """Go on from a snapshot that was just installed; the log already extends it."""
+        self._base = configuration
+        self._SyncObj__raftLastApplied = index
+        self._SyncObj__raftCommitIndex = max(self.commit_index, index)
+        self._adopt_configuration()
+
+    def compacted(self, configuration: Configuration) -> None:
+        """Note that the log was cut up to a snapshot, by whose place *configuration* was known."""
+        self._base = configuration
+
+    def configuration_at(self, index: int) -> Configuration:
+        """The members as they were known once the entry at *index* was applied."""
+        known = [entry for entry in self.log.configurations if entry[1] <= index]
+        return unpack(known[-1][0]) if known else self._base
+
+    def _append(self, command: bytes) -> tuple[int, int]:
+        assert self.is_leader, "only a leader appends"
+        index, term = self.log.last_index + 1, self.term
+        self.log.add(command, index, term)
+        return index, term
+
+    def _adopt_configuration(self) -> None:
+        """Put the newest configuration of the log into effect, appended or truncated as it was."""
+        entries = self.log.configurations
+        configuration = unpack(entries[-1][0]) if entries else self._base
+        self._roster.admit(configuration, self.log.last_index + 1)
+        others = {
+            self._roster[member.id].node
+            for member in configuration.members
+            if member.id != self.node_id
+        }
+        self._SyncObj__otherNodes.clear()
+        self._SyncObj__otherNodes.update(others)
+        linked = {progress.node for _, progress in self._roster.items() if progress.is_linked}
+        self._SyncObj__connectedNodes.clear()
+        self._SyncObj__connectedNodes.update(others & linked)
+        for node in others:
+            self._SyncObj__lastResponseTime.setdefault(node, self._clock())
+            self._SyncObj__raftMatchIndex.setdefault(node, 0)
+        for table in (self._SyncObj__lastResponseTime, self._SyncObj__raftMatchIndex):
+            for node in [node for node in table if node not in others]:
+                del table[node]
+        changed = configuration != self.configuration
+        self.configuration = configuration
+        self._push_matches()
+        if changed:
+            self._hooks.configured(configuration)
+
+    def _push_matches(self) -> None:
+        """Let pysyncobj count only those whose word counts; while forming, only what all hold."""
+        is_formed = self.configuration.stage is Stage.FORMED
+        others = [m for m in self.configuration.members if m.id != self.node_id]
+        held_by_all = min((self._roster[m.id].match_index for m in others), default=0)
+        for member in others:
+            progress = self._roster[member.id]
+            counts = self.configuration.counts(member.id, progress.incarnation)
+            match = progress.match_index if counts else 0
+            self._SyncObj__raftMatchIndex[progress.node] = match if is_formed else held_by_all
+
+    def _mind_the_members(self) -> None:
+        """As the leader: form the cluster, and bind anew whoever came back with another disk."""
+        if self.is_changing:
+            return
+        if self.configuration.stage is Stage.UNFORMED:
+            self._form()
+        elif self.applied_index < self._SyncObj__noopIDx:
+            return
+        elif self.configuration.stage is Stage.FORMING:
+            self._append(self.configuration.formed().pack())  # All hold the entry before it.
+            self._adopt_configuration()
+        else:
+            self._readmit()
+
+    def _form(self) -> None:
+        known = {id_: progress.incarnation for id_, progress in self._roster.items()}
+        known[self.node_id] = self.incarnation
+        if all(known.get(member.id) for member in self.configuration.members):
+            names = repr(sorted(known.items())).encode()
+            cluster_id = blake2b(names, digest_size=8, person=b"quorate-cluster").hexdigest()
+            self._append(self.configuration.bound(known, cluster_id=cluster_id).pack())
+            self._adopt_configuration()
+
+    def _readmit(self) -> None:
+        for member in self.configuration.members:
+            progress = self._roster.get(member.id)
+            if (
+                progress is not None
+                and progress.is_linked
+                and progress.incarnation != member.incarnation
+                and progress.match_index == self.log.last_index
+            ):
+                self.change(
+                    self.configuration.with_member(
+                        Member(member.id, member.raft, progress.incarnation)
+                    )
+                )
+                return
+
+    def _mind_the_transfer(self) -> None:
+        if self._transfer_to is None:
+            return
+        if self._clock() > self._transfer_until:
+            self._transfer_to = None
+        elif self.match_index(self._transfer_to) == self.log.last_index:
+            self.dispatch(self._transfer_to, {"type": "campaign", "term": self.term})
 
     # Messages out.
 
-    def dispatch(self, peer: str, message: Message) -> bool:
+    def dispatch(self, peer: str, message: Message, *, is_urgent: bool = False) -> bool:
         """Send *message* with what every message carries: the sender's term (D13)."""
         message["from_term"] = self.term
-        if message["type"] == "append_entries":
-            message["round"] = self.round
-        elif message["type"] == "next_node_idx":
-            message["round"] = self._round_echo
-        return self._hooks.send(peer, message)
+        if message["type"] == "request_vote":
+            message["forced"] = self._is_forced
+        self._hooks.send(peer, message, is_urgent=is_urgent)
+        return True
+
+    def _send_heartbeat(self, peer: str) -> None:
+        message = {"type": "heartbeat", "term": self.term, "round": self.round}
+        self.dispatch(peer, message, is_urgent=True)
 
     # Messages in.
 
     def receive(self, peer: str, message: Message) -> None:
         """Take one message from *peer*, rewritten or refused where pysyncobj would go wrong."""
         handler = _RULES.get(message["type"])
-        if handler is None:
+        progress = self._roster.get(peer)
+        if handler is None or progress is None:
             return  # Forwarding (D8), stock transfers, chunked commands (D18): not here.
         if handler(self, peer, message):
-            self._SyncObj__onMessageReceived(self._peers[peer], message)
+            self._SyncObj__onMessageReceived(progress.node, message)
+            if message["type"] == "append_entries":
+                self._adopt_configuration_if_changed()
+
+    def _adopt_configuration_if_changed(self) -> None:
+        entries = self.log.configurations
+        if (unpack(entries[-1][0]) if entries else self._base) != self.configuration:
+            self._adopt_configuration()
 
     def _rule_append(self, peer: str, message: Message) -> bool:
         if message["term"] < self.term:
@@ -333,7 +513,6 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
             return False
         self._leader_heard_at = self._clock()
         self._prevote_term = 0
-        self._round_echo = message["round"]
         message["entries"] = [tuple(entry) for entry in message["entries"]]
         self._strip_matching_prefix(message)
         return True
@@ -347,14 +526,19 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         """
         self._keep_tail = False
         log, entries = self.log, message["entries"]
-        first, last = log[0][1], log[-1][1]
+        if message["prevLogIdx"] < log.first_index:  # A snapshot holds what comes before.
+            entries = [entry for entry in entries if entry[1] > log.first_index]
+            if not entries or entries[0][1] != log.first_index + 1:
+                return
+            message["prevLogIdx"] = log.first_index
+            message["prevLogTerm"] = log.term_at(log.first_index)
         previous, previous_term = message["prevLogIdx"], message["prevLogTerm"]
-        vouched = previous + len(entries)
-        if previous > last or previous < first or log[previous - first][2] != previous_term:
+        if log.term_at(previous) != previous_term:
             return  # pysyncobj answers with a reset and truncates nothing.
+        vouched = previous + len(entries)
         known = 0
         for _, index, term in entries:
-            if index > last or log[index - first][2] != term:
+            if log.term_at(index) != term:
                 break
             known, previous, previous_term = known + 1, index, term
         message["entries"] = new = entries[known:]
@@ -368,35 +552,63 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
             )
 
     def _rule_ack(self, peer: str, message: Message) -> bool:
+        """Count an acknowledgement; pysyncobj's own handling goes back on pipelined ones (D2)."""
         if message["from_term"] != self.term or not self.is_leader:
             return False  # pysyncobj's acknowledgements carry no term (D13).
-        node = self._peers[peer]
-        self._round_acks[peer] = max(self._round_acks.get(peer, 0), message["round"])
-        match = self._SyncObj__raftMatchIndex[node]
-        next_index = self._SyncObj__raftNextIndex[node]
+        progress = self._roster[peer]
         if message["reset"]:
             # An old reset must not lead below what was acknowledged in this term (D2).
-            message["next_node_idx"] = max(message["next_node_idx"], match + 1)
-            self._SyncObj__newAppendEntriesTime = 0
-        self._SyncObj__onMessageReceived(node, message)
-        if not message["reset"]:
-            # pysyncobj goes back on every pipelined acknowledgement and sends all again (D2).
-            self._SyncObj__raftNextIndex[node] = max(next_index, self._SyncObj__raftNextIndex[node])
+            progress.next_index = max(message["next_node_idx"], progress.match_index + 1)
+            if progress.next_index > self.log.first_index:
+                self._SyncObj__newAppendEntriesTime = 0
+        else:
+            progress.acknowledged(message["next_node_idx"] - 1)
+            self._push_matches()
+        self._note_answer(peer, progress)
+        return False
+
+    def _note_answer(self, peer: str, progress: Progress) -> None:
+        if self.configuration.counts(peer, progress.incarnation):
+            self._SyncObj__lastResponseTime[progress.node] = self._clock()
+
+    def _rule_heartbeat(self, peer: str, message: Message) -> bool:
+        if message["term"] < self.term:
+            self._answer_stale(peer)
+            return False
+        now = self._clock()
+        self._leader_heard_at = now
+        self._prevote_term = 0
+        if message["term"] > self.term or self.is_candidate:
+            self._step_down(message["term"])
+        self._SyncObj__raftLeader = self._roster[peer].node
+        self._SyncObj__raftElectionDeadline = now + self._SyncObj__generateRaftTimeout()
+        answer = {"type": "heartbeat_ack", "round": message["round"]}
+        self.dispatch(peer, answer, is_urgent=True)
+        return False
+
+    def _rule_heartbeat_ack(self, peer: str, message: Message) -> bool:
+        if message["from_term"] == self.term and self.is_leader:
+            progress = self._roster[peer]
+            progress.round = max(progress.round, message["round"])
+            self._note_answer(peer, progress)
         return False
 
     def _rule_vote_request(self, peer: str, message: Message) -> bool:
         if message["term"] < self.term:
             self._answer_stale(peer)
             return False
-        # A voter that lately heard its leader does not help to depose it (dissertation, §4.2.3).
-        return not self._hears_a_leader()
+        # A voter that lately heard its leader does not help to depose it (dissertation, §4.2.3),
+        # unless that leader asked for it.
+        return bool(message["forced"]) or not self._hears_a_leader()
 
     def _rule_vote(self, peer: str, message: Message) -> bool:
-        vote = (message["from_term"], peer)
-        if vote in self._votes_seen:
-            return False  # pysyncobj counts messages, not voters (D13).
-        self._votes_seen.add(vote)
-        return True
+        """Count voters, not messages (D13), and only those whose word counts."""
+        if message["from_term"] == message["term"] == self.term and self.is_candidate:
+            if self.configuration.counts(peer, self._roster[peer].incarnation):
+                self._votes.add(peer)
+            if len(self._votes) + 1 >= self.configuration.votes_needed:
+                self._SyncObj__onBecomeLeader()
+        return False
 
     def _rule_stale_term(self, _peer: str, message: Message) -> bool:
         if message["from_term"] > self.term:
@@ -408,7 +620,8 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         self.dispatch(peer, {"type": "stale_term"})
 
     def _step_down(self, term: int) -> None:
-        self._SyncObj__setCurrentTerm(term, None)
+        if term > self.term:
+            self._SyncObj__setCurrentTerm(term, None)
         self._SyncObj__setState(_FOLLOWER)
         self._SyncObj__raftLeader = None
         self._SyncObj__raftElectionDeadline = self._clock() + self._SyncObj__generateRaftTimeout()
@@ -424,22 +637,22 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
             return
         self._SyncObj__raftElectionDeadline = self._clock() + self._SyncObj__generateRaftTimeout()
         self._SyncObj__raftLeader = None  # pysyncobj would go on naming one that is long gone.
+        if not self.is_member:
+            return
         self._prevote_term = self.term + 1
-        self._grants = {self.node_id}
-        for peer in self._peers:
-            self.dispatch(
-                peer,
-                {
-                    "type": "pre_vote",
-                    "term": self._prevote_term,
-                    "last_log_index": self.last_index,
-                    "last_log_term": self.log[-1][2],
-                },
-            )
+        self._grants.clear()
+        request = {
+            "type": "pre_vote",
+            "term": self._prevote_term,
+            "last_log_index": self.log.last_index,
+            "last_log_term": self.log[-1][2],
+        }
+        for peer in self._roster.active():
+            self.dispatch(peer, dict(request))
         self._campaign_if_granted()
 
     def _rule_pre_vote(self, peer: str, message: Message) -> bool:
-        mine = (self.log[-1][2], self.last_index)
+        mine = (self.log[-1][2], self.log.last_index)
         theirs = (message["last_log_term"], message["last_log_index"])
         if message["term"] <= self.term:
             self._answer_stale(peer)
@@ -448,16 +661,30 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         return False
 
     def _rule_pre_vote_granted(self, peer: str, message: Message) -> bool:
-        if message["term"] == self._prevote_term == self.term + 1:
+        if message["term"] == self._prevote_term == self.term + 1 and self.configuration.counts(
+            peer, self._roster[peer].incarnation
+        ):
             self._grants.add(peer)
             self._campaign_if_granted()
         return False
 
+    def _rule_campaign(self, peer: str, message: Message) -> bool:
+        """The leader asks this node to lead: hold an election at once, whatever was heard."""
+        if message["term"] == self.term and peer == self.leader and self.is_member:
+            self._is_forced = True
+            self._campaign()
+            self._is_forced = False
+        return False
+
     def _campaign_if_granted(self) -> None:
-        if len(self._grants) >= self.quorum:
+        if self._prevote_term and len(self._grants) + 1 >= self.configuration.votes_needed:
             self._prevote_term = 0
-            self._SyncObj__raftElectionDeadline = 0  # The tick that follows holds the election.
-            self.doTick(0)
+            self._campaign()
+
+    def _campaign(self) -> None:
+        self._votes.clear()
+        self._SyncObj__raftElectionDeadline = 0
+        self.doTick(0)
 
     # Overrides of pysyncobj's own methods.
 
@@ -467,7 +694,9 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         until = self.commit_index
         if self.apply_until is not None:
             until = min(until, self.apply_until())
-        first = log[0][1]
+        if until <= applied:
+            return False
+        first = log.first_index
         if applied + 1 < first:
             raise BrokenPromise(f"the state ends at {applied}, but the log begins at {first}")
         for command, index, term in log[applied + 1 - first : until + 1 - first]:
@@ -478,45 +707,42 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
     def _SyncObj__deleteEntriesFrom(self, index: int) -> None:  # noqa: N802 - pysyncobj's name
         """Truncate on a real conflict only (D2)."""
         if not self._keep_tail:
-            self.log.deleteEntriesFrom(index - self.log[0][1])
+            self.log.deleteEntriesFrom(index - self.log.first_index)
 
     def _SyncObj__sendNextNodeIdx(  # noqa: N802 - pysyncobj's name
         self,
-        node: _Peer,
+        node: Node,
         reset: bool = False,
         nextNodeIdx: int | None = None,  # noqa: N803 - pysyncobj's signature
-        success: bool = False,
+        success: bool = False,  # noqa: ARG002 - pysyncobj's signature
     ) -> None:
         """Answer an append; on a mismatch go straight to what must match, not one back (D11)."""
         if reset:
-            nextNodeIdx = max(self.commit_index, self.log[0][1]) + 1  # noqa: N806 - as above
-        elif nextNodeIdx is None:
-            nextNodeIdx = self.last_index + 1  # noqa: N806 - as above
+            next_index = max(self.commit_index, self.log.first_index) + 1
+        else:
+            next_index = self.log.last_index + 1 if nextNodeIdx is None else nextNodeIdx
         self.dispatch(
-            node.id,
-            {
-                "type": "next_node_idx",
-                "next_node_idx": nextNodeIdx,
-                "reset": reset,
-                "success": success,
-            },
+            node.id, {"type": "next_node_idx", "next_node_idx": next_index, "reset": reset}
         )
 
     def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802 - pysyncobj's name
         """Send every follower what it lacks, bounded; or, lacking nothing, a sign of life."""
         self._SyncObj__newAppendEntriesTime = self._clock() + self.timing.heartbeat
         self._sent_commit = self.commit_index
-        for peer, node in self._peers.items():
-            if node in self._SyncObj__connectedNodes:
-                self._replicate_to(peer, node)
+        for peer, progress in self._roster.items():
+            if progress.is_linked:
+                self._replicate_to(peer, progress)
 
-    def _replicate_to(self, peer: str, node: _Peer) -> None:
+    def _replicate_to(self, peer: str, progress: Progress) -> None:
         log = self.log
-        first = log[0][1]
-        next_index = max(self._SyncObj__raftNextIndex[node], first + 1)
+        first = log.first_index
+        if progress.next_index <= first:
+            self._send_heartbeat(peer)
+            self._hooks.needs_snapshot(peer)
+            return
         entries: list[Entry] = []
-        if self._lacks_entries(peer, node):
-            start = next_index - first
+        if self._lacks_entries(peer, progress):
+            start = progress.next_index - first
             entries = _take_bytes(log[start : start + BATCH_ENTRIES], BATCH_BYTES)
         self.dispatch(
             peer,
@@ -524,33 +750,71 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
                 "type": "append_entries",
                 "term": self.term,
                 "commit_index": self.commit_index,
-                "prevLogIdx": next_index - 1,
-                "prevLogTerm": log[next_index - 1 - first][2],
+                "prevLogIdx": progress.next_index - 1,
+                "prevLogTerm": log.term_at(progress.next_index - 1),
                 "entries": entries,
             },
         )
-        self._SyncObj__raftNextIndex[node] = next_index + len(entries)
+        progress.next_index += len(entries)
 
-    def _lacks_entries(self, peer: str, node: _Peer) -> bool:
+    def _lacks_entries(self, peer: str, progress: Progress) -> bool:
         """Whether *peer* lacks entries and may be sent some now; its answers pace the rest."""
-        next_index = self._SyncObj__raftNextIndex[node]
         return (
-            next_index <= self.last_index
-            and node in self._SyncObj__connectedNodes
-            and next_index - self._SyncObj__raftMatchIndex[node] < FLIGHT_ENTRIES
+            self.log.first_index < progress.next_index <= self.log.last_index
+            and progress.is_linked
+            and progress.next_index - progress.match_index < FLIGHT_ENTRIES
             and not self._hooks.is_congested(peer)
         )
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802 - pysyncobj's name
-        self._round_acks.clear()
+        self._transfer_to = None
+        self._roster.lead(self.log.last_index + 1)
         super()._SyncObj__onBecomeLeader()
-        self._votes_seen.clear()
+        self._mind_the_members()
+
+    def _SyncObj__setState(self, state: int) -> None:  # noqa: N802 - pysyncobj's name
+        if state != _LEADER:
+            self._transfer_to = None
+            self._roster.dismiss_learners()
+        super()._SyncObj__setState(state)
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802 - pysyncobj's name
         """Never: we compact, on our own terms."""
 
     def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: ARG002, N802, N803
         raise AssertionError("pysyncobj never reads or writes a snapshot here")
+
+
+class _Peer(Node):  # type: ignore[misc]  # pysyncobj ships no types.
+    """A node whose hash is the same in every process, so that sets of them are in one order."""
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.id.encode())
+
+
+class _Outlet(Transport):  # type: ignore[misc]  # pysyncobj ships no types.
+    """What pysyncobj takes for its network: hands every message to the engine's `dispatch`."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(None, None, [])
+        self._engine = engine
+
+    def send(self, node: Node, message: Message) -> bool:
+        return self._engine.dispatch(node.id, message)
+
+
+class _NoPoller:
+    """pysyncobj polls file descriptors in a tick; we have none."""
+
+    def poll(self, timeout: float) -> None:
+        """Nothing to wait for."""
+
+
+class _RandomSource:
+    """What pysyncobj takes for the `random` module; it calls only `random()`."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.random = random
 
 
 def check_pysyncobj() -> None:
@@ -560,13 +824,6 @@ def check_pysyncobj() -> None:
     )
     for name in _PRIVATE:
         assert hasattr(SyncObj, name), f"pysyncobj has no {name}"
-
-
-class _RandomSource:
-    """What pysyncobj takes for the `random` module; it calls only `random()`."""
-
-    def __init__(self, random: Callable[[], float]) -> None:
-        self.random = random
 
 
 def _take_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:
@@ -582,11 +839,14 @@ def _take_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:
 _RULES: dict[str, Callable[[Engine, str, Message], bool]] = {
     "append_entries": Engine._rule_append,
     "next_node_idx": Engine._rule_ack,
+    "heartbeat": Engine._rule_heartbeat,
+    "heartbeat_ack": Engine._rule_heartbeat_ack,
     "request_vote": Engine._rule_vote_request,
     "response_vote": Engine._rule_vote,
     "stale_term": Engine._rule_stale_term,
     "pre_vote": Engine._rule_pre_vote,
     "pre_vote_granted": Engine._rule_pre_vote_granted,
+    "campaign": Engine._rule_campaign,
 }
 
 # pysyncobj makes its journal from a file name; we hand it ours instead.

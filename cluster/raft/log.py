@@ -21,7 +21,9 @@ from typing import Any, NamedTuple, overload
 
 import msgpack
 
+from cluster.crashpoints import reach
 from cluster.errors import StorageDamaged, UnsupportedVersion
+from cluster.raft.membership import CONFIGURATION
 from cluster.raft.storage import AppendFile, Storage
 
 Entry = tuple[bytes, int, int]  # command, index, term: the order is pysyncobj's
@@ -32,6 +34,7 @@ _HEADER = struct.Struct("<4sIQI")  # magic, body bytes, generation, body CRC; th
 _CRC = struct.Struct("<I")
 _MAGIC = b"QLG1"
 _FRAME_BYTES = _HEADER.size + _CRC.size
+PLACEHOLDER = b"\x01"  # pysyncobj's no-op: stands for an entry whose content a snapshot holds.
 _END = b"\xa5"  # The last byte of every body: a zero there was never written.
 _SUFFIX = ".log"
 
@@ -63,6 +66,9 @@ class Log:
         self._segment_size = 0
         self._file: AppendFile | None = None
         self._file_name: str | None = None
+        self._segment_ends: dict[str, int] = {}  # Segment -> the highest index it ever held.
+        self.configurations: list[Entry] = []  # Those of the entries that hold one, in order.
+        self.bytes_appended = 0  # Of commands, since the last compaction.
         self.durable_index = 0
 
     @classmethod
@@ -77,11 +83,76 @@ class Log:
         names = [name for name in storage.names() if name.endswith(_SUFFIX)]
         for position, name in enumerate(names):
             log._replay_segment(name, is_last=position == len(names) - 1)
-        log._records.clear()
-        log.durable_index = log._sealed_index = log._entries[-1][1] if log._entries else 0
+        log.durable_index = log._sealed_index = log.last_index
+        log.configurations = [entry for entry in log._entries if entry[0][:1] == CONFIGURATION]
         return log
 
-    # What the engine's driver uses.
+    def begin_after_snapshot(self, index: int, term: int) -> None:
+        """Check, at start, that the log goes on from the snapshot at *index*; 0 is none.
+
+        A log that ends before the snapshot, or disagrees with it, is older than the snapshot that
+        was installed over it, and is begun anew from there.
+
+        Raises:
+            StorageDamaged: entries between the snapshot and the log are missing.
+        """
+        first = self._entries[0][1] if self._entries else index
+        if first > max(index, 1):
+            raise StorageDamaged(
+                f"{self._storage.path(self._segment_name or 'log')} begins at entry {first}, but "
+                f"the newest snapshot ends at {index}: a snapshot is missing; restore it, or "
+                "move the data directory away and start this node as a new member"
+            )
+        if index and self.term_at(index) != term:
+            self.restart_at(index, term)
+
+    # What the engine and its driver use.
+
+    @property
+    def first_index(self) -> int:
+        """The oldest entry kept."""
+        return self._entries[0][1]
+
+    @property
+    def last_index(self) -> int:
+        """The newest entry, durable or not; 0 in a log that was never begun."""
+        return self._entries[-1][1] if self._entries else 0
+
+    def term_at(self, index: int) -> int | None:
+        """The term of the entry at *index*, or None if it is not kept."""
+        if not self._entries or not self.first_index <= index <= self.last_index:
+            return None
+        return self._entries[index - self.first_index][2]
+
+    def compact(self, index: int) -> list[str]:
+        """Forget the entries before *index*; a snapshot holds them.
+
+        Returns:
+            The segments that are no longer needed, for `drop` to remove.
+        """
+        del self._entries[: index - self.first_index]
+        self.bytes_appended = sum(len(entry[0]) for entry in self._entries)
+        self.configurations = [entry for entry in self.configurations if entry[1] >= index]
+        obsolete = [
+            name
+            for name, end in self._segment_ends.items()
+            if end < index and name != self._segment_name
+        ]
+        for name in obsolete:
+            del self._segment_ends[name]
+        return obsolete
+
+    def drop(self, segments: list[str]) -> None:
+        """Remove *segments*, oldest first. Blocks: for the log's own thread."""
+        for name in sorted(segments):
+            reach("log.before_segment_removed")
+            self._storage.remove(name)
+            reach("log.after_segment_removed")
+
+    def restart_at(self, index: int, term: int) -> None:
+        """Begin anew after the snapshot at *index*: nothing that was here extends it."""
+        self.clear()
+        self.add(PLACEHOLDER, index, term)
 
     @property
     def is_dirty(self) -> bool:
@@ -103,8 +174,12 @@ class Log:
             self._segment_name = f"{self._generation:020d}{_SUFFIX}"
             self._segment_size = 0
         self._segment_size += len(frame)
-        self._sealed_index = self._entries[-1][1] if self._entries else 0
         assert self._segment_name is not None
+        self._segment_ends[self._segment_name] = max(
+            self._segment_ends.get(self._segment_name, 0),
+            max((record[1] for record in records if record[0] == _ENTRY), default=0),
+        )
+        self._sealed_index = self.last_index
         return Generation(self._generation, self._segment_name, frame)
 
     def write(self, generation: Generation) -> None:
@@ -113,7 +188,10 @@ class Log:
             self.close()
             self._file = self._storage.open_append(generation.segment)
             self._file_name = generation.segment
+            reach("log.after_segment_created")
+        reach("log.before_write")
         self._file.append(generation.frame)
+        reach("log.after_sync")
 
     def written(self, generation: Generation) -> None:
         """Note, on the loop, that *generation* is durable."""
@@ -131,9 +209,13 @@ class Log:
     def add(self, command: bytes, idx: int, term: int) -> None:
         self._entries.append((command, idx, term))
         self._records.append((_ENTRY, idx, term, command))
+        self.bytes_appended += len(command)
+        if command[:1] == CONFIGURATION:
+            self.configurations.append(self._entries[-1])
 
     def clear(self) -> None:
         self._entries.clear()
+        self.configurations.clear()
         self._records.append((_TRUNCATE, 0))
         self.durable_index = self._sealed_index = 0
 
@@ -142,6 +224,8 @@ class Log:
             return
         from_index = self._entries[entryFrom][1]
         del self._entries[entryFrom:]
+        while self.configurations and self.configurations[-1][1] >= from_index:
+            self.configurations.pop()
         self._records.append((_TRUNCATE, from_index))
         self.durable_index = min(self.durable_index, from_index - 1)
         self._sealed_index = min(self._sealed_index, from_index - 1)
@@ -191,13 +275,17 @@ class Log:
         while offset < len(content):
             body = self._frame_body(name, content, offset, is_last=is_last)
             if body is None:
-                self._storage.truncate(name, offset)
                 break
             self._replay_records(name, offset, body)
+            self._segment_ends[name] = max(self._segment_ends.get(name, 0), self.last_index)
             offset += _FRAME_BYTES + len(body)
         if offset == 0 and is_last:
             self._storage.remove(name)  # Its very first frame was torn: it never was.
             return
+        if is_last:
+            # Read back is not durable: it may be in the page cache alone, and after a failed
+            # fsync even a later fsync would not write it. So it is written anew, tear cut off.
+            self._storage.write(name, content[:offset])
         self._segment_name, self._segment_size = name, offset
 
     def _frame_body(self, name: str, content: bytes, offset: int, *, is_last: bool) -> bytes | None:

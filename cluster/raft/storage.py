@@ -37,9 +37,6 @@ class Storage(Protocol):
     def open_append(self, name: str) -> AppendFile:
         """Open *name* for appending, creating it, its directory entry durable."""
 
-    def truncate(self, name: str, size: int) -> None:
-        """Cut *name* to *size* bytes, durably."""
-
     def write(self, name: str, content: bytes) -> None:
         """Put *content* under *name* in one atomic, durable step."""
 
@@ -89,14 +86,6 @@ class Directory:
         if is_new:
             self._sync_directory()
         return file
-
-    def truncate(self, name: str, size: int) -> None:
-        descriptor = os.open(self._path / name, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.ftruncate(descriptor, size)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def write(self, name: str, content: bytes) -> None:
         temporary = self._path / f"{name}.tmp"

@@ -61,16 +61,16 @@ def split_address(address: str) -> tuple[str, int]:
 class Mesh:
     """This node's links to every other member."""
 
-    def __init__(
-        self, *, greeting: Greeting, peers: Mapping[str, str], bind: str, receiver: Receiver
-    ) -> None:
-        self.greeting = greeting
+    def __init__(self, *, greeting: Greeting, bind: str, receiver: Receiver) -> None:
+        self._greeting = greeting
         self.receiver = receiver
+        self.cluster_id = ""  # Empty until this node belongs to a cluster that has formed.
         self.links: dict[str, Link] = {}
-        self._peers = dict(peers)
+        self._peers: dict[str, str] = {}
         self._bind = bind
-        self._strangers: set[Link] = set()  # Accepted, not yet greeted.
-        self._tasks: list[asyncio.Task[None]] = []
+        self._diallers: dict[str, asyncio.Task[None]] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._strangers: dict[Link, None] = {}  # Not yet greeted, in the order they came.
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -82,20 +82,41 @@ class Mesh:
         loop = asyncio.get_running_loop()
         host, port = split_address(self._bind)
         self._server = await loop.create_server(lambda: Link(self, expects=None), host, port)
-        for peer in sorted(self._peers):
-            if self.greeting.node_id < peer:
-                self._tasks.append(loop.create_task(self._keep_dialling(peer)))
-        self._tasks.append(loop.create_task(self._keep_alive()))
+        self._keeper = loop.create_task(self._keep_alive())
+        self.set_peers(self._peers)
 
     async def stop(self) -> None:
         """Close every link and the listener."""
-        for task in self._tasks:
+        tasks = [*self._diallers.values(), *([self._keeper] if self._keeper else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._server is not None:
             self._server.close()
         for link in [*self.links.values(), *self._strangers]:
             link.close()
+
+    def set_peers(self, peers: Mapping[str, str]) -> None:
+        """Keep links to these ids, at these addresses, and to no others."""
+        me = self._greeting.node_id
+        changed = {peer for peer in self._peers if peers.get(peer) != self._peers[peer]}
+        self._peers = {peer: address for peer, address in peers.items() if peer != me}
+        for peer in sorted(changed):
+            if peer in self._diallers:
+                self._diallers.pop(peer).cancel()
+            if peer not in self._peers and peer in self.links:
+                self.links[peer].abort()
+        if self._keeper is None:
+            return  # Not started yet.
+        for peer in sorted(self._peers):
+            if me < peer and peer not in self._diallers:
+                task = asyncio.get_running_loop().create_task(self._keep_dialling(peer))
+                self._diallers[peer] = task
+
+    @property
+    def greeting(self) -> Greeting:
+        """What this node says of itself now."""
+        return self._greeting._replace(cluster_id=self.cluster_id)
 
     def knows(self, node_id: str) -> bool:
         """Whether *node_id* is a member other than this node."""
@@ -103,7 +124,7 @@ class Mesh:
 
     def greeted(self, link: Link) -> None:
         """Take *link* as the one to its peer; an older one is dead, or none would be dialled."""
-        self._strangers.discard(link)
+        self._strangers.pop(link, None)
         older = self.links.get(link.peer)
         if older is not None:
             older.abort()
@@ -113,11 +134,11 @@ class Mesh:
 
     def opened(self, link: Link) -> None:
         """Remember a link that has yet to greet."""
-        self._strangers.add(link)
+        self._strangers[link] = None
 
     def closed(self, link: Link) -> None:
         """Forget *link*."""
-        self._strangers.discard(link)
+        self._strangers.pop(link, None)
         self._lost(link)
 
     def _lost(self, link: Link) -> None:
@@ -235,7 +256,7 @@ class Link(asyncio.Protocol):
             raise WireError(f"a frame of channel {channel.name} came before the greeting")
         greeting = parse_greeting(content)
         mine = self._mesh.greeting
-        if greeting.cluster_id != mine.cluster_id:
+        if greeting.cluster_id and mine.cluster_id and greeting.cluster_id != mine.cluster_id:
             raise WireError(
                 f"{greeting.node_id} is of cluster {greeting.cluster_id}, not of {mine.cluster_id}"
             )

@@ -35,7 +35,7 @@ class Greeting(NamedTuple):
     """Who is speaking. A connection carries nothing else before both sides have agreed to it."""
 
     wire_version: int
-    cluster_id: str
+    cluster_id: str  # Empty until the node belongs to a cluster that has formed.
     node_id: str
     incarnation: str
     http: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 from cluster.raft.driver import Driver, DriverHooks
-from cluster.raft.engine import Timing
+from cluster.raft.engine import Start, Timing
+from cluster.raft.identity import claim
 from cluster.raft.log import Log
+from cluster.raft.membership import unformed
 from cluster.raft.storage import Directory
 from cluster.raft.wire import WIRE_VERSION, Greeting
 
@@ -35,10 +38,12 @@ class Member(DriverHooks):
         self.heard: list[Any] = []
         self.moved = asyncio.Event()
         self.storage = Directory(data / node_id)
+        identity = claim(self.storage, node_id=node_id, incarnation=secrets.token_hex(8))
         self.thread = ThreadPoolExecutor(1)
         self.driver = Driver(
-            greeting=Greeting(WIRE_VERSION, "cluster", node_id, "incarnation", ""),
-            peers={id_: raft for id_, raft in addresses.items() if id_ != node_id},
+            greeting=Greeting(WIRE_VERSION, "", node_id, identity.incarnation, ""),
+            addresses=addresses,
+            start=Start(configuration=unformed(addresses)),
             bind=addresses[node_id],
             log=Log.recover(self.storage),
             log_thread=self.thread,

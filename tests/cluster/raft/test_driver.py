@@ -98,4 +98,4 @@ async def test_a_round_is_confirmed_by_a_majority(group: MakeGroup) -> None:
     number = leader.engine.begin_round()
     leader.driver.wake()
 
-    await leader.until(lambda: leader.engine.confirmed_round >= number)
+    await leader.until(lambda: leader.engine.has_confirmed(number))
