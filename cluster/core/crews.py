@@ -67,12 +67,9 @@ class Crews:
         self.of_worker[worker.number] = crew
 
     def dismiss(self, worker: Worker, ready: Ready) -> None:
-        """Count a worker out, if it was in: it is given nothing more."""
-        crew = self.of_worker.get(worker.number)
-        if crew is None:
-            return
+        """Count an active worker out: it is given nothing more."""
         self.seat(worker, 0)
-        del self.of_worker[worker.number]
+        crew = self.of_worker.pop(worker.number)
         crew.members -= 1
         if not crew.members:
             self._disband(crew, ready)

@@ -28,11 +28,17 @@ def set_timer(state: State, task: Task) -> None:
     due_ms = due_of(task)
     if due_ms == task.due_ms:
         return
-    if task.due_ms is not None:
-        state.timers.remove((task.due_ms, task.number, task))
+    drop_timer(state, task)
     if due_ms is not None:
         state.timers.add((due_ms, task.number, task))
-    task.due_ms = due_ms
+        task.due_ms = due_ms
+
+
+def drop_timer(state: State, task: Task) -> None:
+    """Take out the timer that *task* has, if it has one."""
+    if task.due_ms is not None:
+        state.timers.remove((task.due_ms, task.number, task))
+        task.due_ms = None
 
 
 def due_of(task: Task) -> int | None:
@@ -94,9 +100,7 @@ def expire(state: State, task: Task) -> None:
 def remove(state: State, task: Task) -> None:
     """Forget a task that rests."""
     space = state.spaces[task.namespace]
-    if task.due_ms is not None:
-        state.timers.remove((task.due_ms, task.number, task))
-        task.due_ms = None
+    drop_timer(state, task)
     space.listing.remove((task.number, task))
     del space.tasks[task.id]
     space.tally.removed(task.status)

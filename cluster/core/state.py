@@ -94,8 +94,9 @@ class State:
         attempt: int | None = None,
         error: str | None = None,
     ) -> None:
-        """Note a task's transition, after it was made."""
+        """Note a task's transition, after it was made; its token when it was a run's doing."""
         events = self.events
+        is_run = worker_id is not None or attempt is not None
         events.append(
             Event(
                 self.index,
@@ -107,7 +108,7 @@ class State:
                 task.queue,
                 task.status,
                 worker_id,
-                task.lease_token if worker_id is not None else None,
+                task.lease_token if is_run else None,
                 attempt,
                 error,
             )

@@ -1,0 +1,204 @@
+"""Stories of the machine, as transcripts that a person can read and a program can check.
+
+A line that begins with `>` is one log entry; what stands indented under it is the reply and the
+events, as the machine gave them. `#` and blank lines are for the reader. After a change of the
+machine's behaviour, look at what `QUORATE_REGENERATE=1 pytest tests/scenarios` has rewritten.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.core.commands import (
+    BeginTerm,
+    Cancel,
+    Command,
+    Complete,
+    Drain,
+    Fail,
+    Heartbeat,
+    Leave,
+    Offer,
+    Refused,
+    Register,
+    Release,
+    Report,
+    Retry,
+    Submit,
+    SubmittedTask,
+    Tick,
+)
+from cluster.core.invariants import check
+from cluster.core.machine import Machine
+from cluster.core.model import Event, Lease, NewTask, Policy
+from cluster.core.queries import GetTask
+
+HERE = Path(__file__).parent
+UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+def milliseconds(text: str) -> int:
+    number = text.rstrip("hms")
+    return int(number) * UNITS_MS[text.removeprefix(number)]
+
+
+def new_tasks(ids: list[str], options: dict[str, str]) -> Submit:
+    """`queue= type= priority= requires= delay= attempts= timeout= ttl= retention=`."""
+    limits = {
+        f"{name}_ms": milliseconds(options[name])
+        for name in ("timeout", "ttl", "retention")
+        if name in options
+    }
+    policy = Policy(max_attempts=int(options.get("attempts", "4")), **limits)
+    tasks = [
+        NewTask(
+            task_id,
+            options.get("type", "process"),
+            b"{}",
+            "application/json",
+            options.get("queue", "default"),
+            int(options.get("priority", "4")),
+            milliseconds(options.get("delay", "0ms")),
+            policy=policy,
+            requires=words(options.get("requires", "")),
+        )
+        for task_id in ids
+    ]
+    return Submit(tuple(tasks))
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def new_worker(worker_id: str, options: dict[str, str]) -> tuple[Register, Offer]:
+    """`slots= queues= types= tags=`; it offers all of its slots, standing."""
+    slots = int(options.get("slots", "1"))
+    queues = words(options.get("queues", "default"))
+    types, tags = words(options.get("types", "")), words(options.get("tags", ""))
+    return (
+        Register(worker_id, worker_id, queues, types, tags, slots, "node1"),
+        Offer(worker_id, 1, slots, is_standing=True),
+    )
+
+
+VERBS: dict[str, Callable[[list[str], dict[str, str]], Command[Any]]] = {
+    "submit": new_tasks,
+    "offer": lambda names, to: Offer(names[0], int(to["epoch"]), int(to["slots"]), True),
+    "poll": lambda names, to: Offer(names[0], int(to["epoch"]), int(to["slots"]), False),
+    "heartbeat": lambda names, _: Heartbeat(names[0], tuple(map(int, names[1:])), "node1"),
+    "drain": lambda names, _: Drain(names[0]),
+    "leave": lambda names, _: Leave(names[0]),
+    "complete": lambda names, _: Complete(names[0], int(names[1]), b"42"),
+    "fail": lambda names, to: Fail(names[0], int(names[1]), "broken", to.get("retry") != "no"),
+    "release": lambda names, _: Release(names[0], int(names[1])),
+    "report": lambda names, _: Report(names[0], int(names[1]), b"half"),
+    "cancel": lambda names, _: Cancel(names[0]),
+    "retry": lambda names, _: Retry(names[0]),
+    "lead": lambda names, _: BeginTerm(names[0]),
+    "after": lambda _, __: Tick(),
+}
+
+
+def read(line: str) -> tuple[Command[Any], ...]:
+    """The commands of one line: `> verb name … option=value …`."""
+    verb, *rest = line.removeprefix(">").split()
+    options = dict(each.split("=") for each in rest if "=" in each)
+    names = [each for each in rest if "=" not in each]
+    if verb == "worker":
+        return new_worker(names[0], options)
+    return (VERBS[verb](names, options),)
+
+
+def told_reply(reply: Any) -> str:
+    if isinstance(reply, Refused):
+        return f"refused {reply.refusal}: {reply.detail}"
+    values = ", ".join(
+        f"{name} {told_value(value)}" for name, value in zip(reply._fields, reply, strict=True)
+    )
+    return f"{type(reply).__name__.lower()}: {values}"
+
+
+def told_value(value: Any) -> str:
+    if isinstance(value, SubmittedTask):
+        return f"{value.task_id} {value.status}"
+    if isinstance(value, Lease):
+        return f"{value.task_id} (lease {value.token})"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(told_value(each) for each in value) + "]"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def told_event(event: Event) -> str:
+    parts = [event.kind]
+    if event.task_id is not None:
+        parts.append(event.task_id)
+    if event.worker_id is not None:
+        parts.append(f"worker {event.worker_id}")
+    if event.lease_token is not None:
+        parts.append(f"lease {event.lease_token}")
+    if event.attempt is not None:
+        parts.append(f"attempt {event.attempt}")
+    if event.task_id is None and event.worker_id is None:
+        parts.append(f"node {event.node}, term {event.term}")
+    if event.error is not None:
+        parts.append(f"({event.error})")
+    return " ".join(parts)
+
+
+def play(script: str) -> Iterator[str]:
+    """The script again, each of its entries followed by what the machine makes of it."""
+    machine = Machine()
+    index, term, time_ms = 0, 1, 0
+    for line in script.splitlines():
+        if line.startswith("  "):
+            continue
+        yield line
+        if not line.startswith(">"):
+            continue
+        index += 1
+        if line.startswith("> after "):
+            time_ms += milliseconds(line.removeprefix("> after "))
+        if line.startswith("> show "):
+            yield told_task(machine, line.removeprefix("> show "))
+            continue
+        if line.startswith("> lead "):
+            term += 1
+        applied = machine.apply_entry(
+            read(line), index=index, term=term, cluster_time_ms=time_ms, wall_time_ms=time_ms
+        )
+        assert check(machine) == [], line
+        for reply in applied.replies:
+            yield "  = " + told_reply(reply)
+        for event in applied.events:
+            yield "  " + told_event(event)
+
+
+def told_task(machine: Machine, task_id: str) -> str:
+    task = machine.answer(GetTask(task_id))
+    if task is None:
+        return f"  {task_id} is not there"
+    shown = ("status", "attempts", "deliveries", "worker_id", "lease_token", "result", "error")
+    values = {name: getattr(task, name) for name in (*shown, "retry_at_ms", "waiting_for")}
+    return f"  {task_id}: " + ", ".join(
+        f"{name} {value}" for name, value in values.items() if value is not None
+    )
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.txt")), ids=lambda path: path.stem)
+def test_the_machine_tells_the_story_as_it_is_written(path):
+    written = path.read_text()
+
+    told = "\n".join(play(written)) + "\n"
+
+    if os.environ.get("QUORATE_REGENERATE"):
+        path.write_text(told)
+        written = told
+    assert told == written
