@@ -31,13 +31,13 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(
-    checkout: Path, *arguments: str, path: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    # Not the variables of a make that runs this very test.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    if path is not None:
-        environment["PATH"] = path
+def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # Not the variables of a make that runs this very test: it hands them on to its children.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MAKE") and name not in {"MFLAGS", "VENV", "PYTHON"}
+    }
     return subprocess.run(
         ["make", *arguments],
         cwd=checkout,
