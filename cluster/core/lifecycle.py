@@ -43,21 +43,20 @@ def drop_timer(state: State, task: Task) -> None:
 
 def due_of(task: Task) -> int | None:
     """When something is due by the wall clock: its start, its retry, its expiry, its removal."""
-    match task.status:
-        case TaskStatus.PENDING:
-            return task.expires_at_ms
-        case TaskStatus.COMPLETED | TaskStatus.CANCELLED | TaskStatus.EXPIRED:
-            assert task.finished_at_ms is not None, "a finished task has an end"
-            return task.finished_at_ms + task.policy.retention_ms
-        case TaskStatus.SCHEDULED:
-            return task.run_at_ms
-        case TaskStatus.RETRYING:
-            assert task.retry_at_ms is not None, "a retrying task has its next moment"
-            if task.expires_at_ms is None:
-                return task.retry_at_ms
-            return min(task.retry_at_ms, task.expires_at_ms)
-        case _:
-            return None  # It runs, or it is a dead letter: these stay until someone acts.
+    status = task.status
+    if status is TaskStatus.PROCESSING or status is TaskStatus.FAILED:
+        return None  # It runs, or it is a dead letter: these stay until someone acts.
+    if status is TaskStatus.PENDING:
+        return task.expires_at_ms
+    if status is TaskStatus.SCHEDULED:
+        return task.run_at_ms
+    if status is TaskStatus.RETRYING:
+        assert task.retry_at_ms is not None, "a retrying task has its next moment"
+        if task.expires_at_ms is None:
+            return task.retry_at_ms
+        return min(task.retry_at_ms, task.expires_at_ms)
+    assert task.finished_at_ms is not None, "a finished task has an end"
+    return task.finished_at_ms + task.policy.retention_ms
 
 
 def is_expired(state: State, task: Task) -> bool:

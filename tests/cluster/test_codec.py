@@ -21,8 +21,9 @@ from cluster.core.commands import (
     Retry,
     Submit,
     Tick,
+    Ticked,
 )
-from cluster.core.model import Backoff, NewTask, Policy
+from cluster.core.model import Backoff, Event, NewTask, Policy
 from cluster.errors import UnsupportedVersion, WireError
 
 TASK = NewTask(
@@ -191,6 +192,19 @@ def test_what_was_not_written_leaves_no_trace():
         codec.pack_command(Complete("a", 2**64, b""))
 
     assert codec.pack_command(Tick()).hex() == WRITTEN[Tick()]
+
+
+def test_an_outcome_tells_replies_and_events_apart():
+    event = Event(1, 0, 1, 40, "completed", "a")
+
+    outcomes = [
+        codec.pack_outcome([Ticked(1)], []),
+        codec.pack_outcome([Ticked(2)], []),
+        codec.pack_outcome([Ticked(1)], [event]),
+        codec.pack_outcome([Ticked(1)], [event._replace(kind="failed")]),
+    ]
+
+    assert len(set(outcomes)) == 4
 
 
 def test_an_entry_is_described_without_payloads_and_secrets():
