@@ -11,16 +11,19 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgpack
+
+from gateway.ids import random_bits
 
 DEPTH_MAX = 64
 INTEGER_MIN = -(1 << 63)
 INTEGER_MAX = (1 << 64) - 1
 _BYTES_MEMBER = "$bytes"
-_INTEGER_DIGITS_MAX = 20  # More cannot fit 64 bits; int() on a million digits takes seconds.
+_MARK_TYPE = 1  # Of the msgpack extension that marks a gap; no answer holds it in the end.
 
 
 class Format(StrEnum):
@@ -53,14 +56,69 @@ def encode(value: object, written_in: Format) -> bytes:
     if written_in is Format.MSGPACK:
         packed: bytes = msgpack.packb(value)
         return packed
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_tagged
-    ).encode()
+    return _json(value, _tagged)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A payload as `encode` wrote it once: put into an answer unread if the formats agree."""
+
+    payload: bytes
+    content_type: str
+
+    def written_in(self, format_: Format) -> bytes:
+        """The payload's value in the format."""
+        if self.content_type == format_:
+            return self.payload
+        return encode(decode_stored(self.payload, self.content_type), format_)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A body with a gap for each stored payload. Filling the gaps is what may take long."""
+
+    parts: list[bytes]  # One more than there are gaps.
+    gaps: list[Stored]
+    written_in: Format
+
+    @property
+    def rewritten_bytes(self) -> int:
+        """How much has to be decoded and encoded anew to fill the gaps."""
+        others = (gap for gap in self.gaps if gap.content_type != self.written_in)
+        return sum(len(gap.payload) for gap in others)
+
+    def filled(self) -> bytes:
+        """The whole body."""
+        pieces = [self.parts[0]]
+        for gap, part in zip(self.gaps, self.parts[1:], strict=True):
+            pieces += (gap.written_in(self.written_in), part)
+        return b"".join(pieces)
+
+
+def draft(value: object, written_in: Format) -> Draft:
+    """*value*, which may hold `Stored` payloads anywhere, as a body with gaps.
+
+    Gaps are marked with a number that nobody can guess, so that no content can pass for a mark.
+    """
+    mark = random_bits(128).to_bytes(16)
+    gaps: list[Stored] = []
+    if written_in is Format.MSGPACK:
+        extension = msgpack.ExtType(_MARK_TYPE, mark)
+        body = msgpack.packb(value, default=lambda item: _gap(item, gaps, extension))
+        return Draft(body.split(b"\xd8" + bytes((_MARK_TYPE,)) + mark), gaps, written_in)
+    body = _json(value, lambda item: _gap(item, gaps, mark.hex()))
+    return Draft(body.split(b'"' + mark.hex().encode() + b'"'), gaps, written_in)
 
 
 def is_same(one: object, other: object) -> bool:
     """Whether two values are equal, whatever the order of their members; true is not 1 here."""
     return _canonical(one) == _canonical(other)
+
+
+def json_bytes_min(body: bytes) -> int:
+    """The fewest bytes that JSON of *body*'s content takes, told without reading it."""
+    escapes = body.count(b"\\") + 5 * body.count(b"\\u")
+    return len(body.translate(None, b" \t\r\n")) - escapes
 
 
 def decode_stored(payload: bytes, content_type: str) -> object:
@@ -75,18 +133,16 @@ def decode_stored(payload: bytes, content_type: str) -> object:
 def _from_json(body: bytes) -> object:
     try:
         text = body.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_members,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
+        value = json.loads(text, object_pairs_hook=_members, parse_constant=_constant)
     except UnicodeDecodeError as error:
         raise Undecodable(f"not UTF-8: a wrong byte at offset {error.start}") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise Undecodable(f"not JSON: {error.msg} at {where}") from None
+    except Undecodable:
+        raise
+    except ValueError:  # Python itself reads no more than some thousand digits.
+        raise Undecodable("an integer does not fit 64 bits") from None
     if "\\u" in text:
         _refuse_lone_surrogates(value)
     return value
@@ -133,6 +189,20 @@ def _untagged(members: dict[str, object]) -> object:
     return content if base64.b64encode(content).decode() == text else members
 
 
+def _json(value: object, default: Callable[[object], object]) -> bytes:
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default
+    ).encode()
+
+
+def _gap(item: object, gaps: list[Stored], mark: object) -> object:
+    """The mark of a gap; of what is no stored payload, what encoding it always gives."""
+    if not isinstance(item, Stored):
+        return _tagged(item)
+    gaps.append(item)
+    return mark
+
+
 def _tagged(value: object) -> dict[str, str]:
     if isinstance(value, bytes):
         return {_BYTES_MEMBER: base64.b64encode(value).decode()}
@@ -141,19 +211,6 @@ def _tagged(value: object) -> dict[str, str]:
 
 def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=_tagged)
-
-
-def _integer(digits: str) -> int:
-    if len(digits) <= _INTEGER_DIGITS_MAX and INTEGER_MIN <= (number := int(digits)) <= INTEGER_MAX:
-        return number
-    raise Undecodable(f"the integer {digits[:24]} does not fit 64 bits")
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise Undecodable(f"the number {digits[:24]} does not fit a double")
-    return number
 
 
 def _constant(name: str) -> object:
@@ -185,11 +242,21 @@ def _containers(items: Iterable[object]) -> list[dict[str, object] | list[object
     for item in items:
         if isinstance(item, dict | list):
             found.append(item)
-        elif isinstance(item, float) and not math.isfinite(item):
-            raise Undecodable(f"{item} is not a finite number")
-        elif not isinstance(item, str | bytes | int | float | None):
-            raise Undecodable(f"msgpack's {type(item).__name__} is not accepted")
+        else:
+            _check_scalar(item)
     return found
+
+
+def _check_scalar(item: object) -> None:
+    if isinstance(item, str | bytes | None):
+        return
+    if isinstance(item, int):
+        if not INTEGER_MIN <= item <= INTEGER_MAX:
+            raise Undecodable(f"the integer {str(item)[:24]} does not fit 64 bits")
+    elif not isinstance(item, float):
+        raise Undecodable(f"msgpack's {type(item).__name__} is not accepted")
+    elif not math.isfinite(item):
+        raise Undecodable("a number is not finite, or does not fit a double")
 
 
 def _refuse_lone_surrogates(value: object) -> None:

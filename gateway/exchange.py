@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 
-from gateway.encoding import Format, Undecodable, decode, encode
+from gateway.encoding import Format, Undecodable, decode, draft, json_bytes_min
 from gateway.ids import normalized
 from gateway.problems import Problem
 from gateway.service import Service
 
+T = TypeVar("T")
+
 BODY_BYTES_MAX = 16 << 20
 BODY_SILENCE_SECONDS = 30.0
+CONTENT_BYTES_MAX = 2 << 20  # Of one task or outcome, whitespace and escapes aside.
 INLINE_BYTES_MAX = 64 << 10  # A larger body is decoded on a thread, so that the loop goes on.
 
 _FORMATS = {format_.value: format_ for format_ in Format}
@@ -52,24 +55,21 @@ class Call(NamedTuple):
             return canonical
         raise Problem(code, f"{written[:64]!r} is no id: ids are UUIDs")
 
-    async def body(self, *, empty: object | None = None) -> Body:
-        """The body's value; *empty* stands for one that was left out, if it may be.
+    async def parse(self, parse: Callable[[Body], T], *, empty: object | None = None) -> T:
+        """What *parse* makes of the body; *empty* stands for one that was left out, if it may be.
 
         Raises:
-            Problem: 400, 408, 413 or 415, by what is wrong with it.
+            Problem: 400, 408, 413 or 415, by what is wrong with the body; or *parse*'s own.
         """
         if empty is not None and not self.request.can_read_body:
-            return Body(empty, Format.JSON)  # Some clients name a format even for no body at all.
+            return parse(Body(empty, Format.JSON))  # Whatever format a client names for nothing.
         written_in = _format_of(self.request)
         content = await _content(self.request)
         if not content and empty is not None:
-            return Body(empty, written_in)
-        try:
-            if len(content) <= INLINE_BYTES_MAX:
-                return Body(decode(content, written_in), written_in)
-            return Body(await asyncio.to_thread(decode, content, written_in), written_in)
-        except Undecodable as error:
-            raise Problem("undecodable", str(error)) from None
+            return parse(Body(empty, written_in))
+        if len(content) <= INLINE_BYTES_MAX:
+            return _parsed(content, written_in, parse)
+        return await asyncio.to_thread(_parsed, content, written_in, parse)
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
@@ -79,12 +79,29 @@ async def exchange(request: web.Request, handler: Handler, service: Service) -> 
     """Answer *request* in the format that it accepts, which is settled before anything is done."""
     accepted = _accepted(request)
     reply = await handler(Call(service, request))
+    body = draft(reply.value, accepted)
+    if body.rewritten_bytes <= INLINE_BYTES_MAX:
+        content = body.filled()
+    else:
+        content = await asyncio.to_thread(body.filled)
     return web.Response(
         status=reply.status,
-        body=encode(reply.value, accepted),
+        body=content,
         content_type=accepted.value,
         headers=reply.headers,
     )
+
+
+def _parsed(content: bytes, written_in: Format, parse: Callable[[Body], T]) -> T:
+    # Looked at before it is read: five million empty lists hold the loop up even from a thread.
+    size = json_bytes_min(content) if written_in is Format.JSON else len(content)
+    if size > CONTENT_BYTES_MAX:
+        raise _too_large(CONTENT_BYTES_MAX)
+    try:
+        value = decode(content, written_in)
+    except Undecodable as error:
+        raise Problem("undecodable", str(error)) from None
+    return parse(Body(value, written_in))
 
 
 def _accepted(request: web.Request) -> Format:
@@ -144,7 +161,7 @@ def _format_of(request: web.Request) -> Format:
 async def _content(request: web.Request) -> bytes:
     """The body's bytes, as long as they keep coming and are not too many."""
     if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise _too_large()
+        raise _too_large(BODY_BYTES_MAX)
     content = bytearray()
     try:
         while True:
@@ -154,11 +171,11 @@ async def _content(request: web.Request) -> bytes:
                 return bytes(content)
             content += chunk
             if len(content) > BODY_BYTES_MAX:
-                raise _too_large()
+                raise _too_large(BODY_BYTES_MAX)
     except TimeoutError:
         silence = f"nothing of the body came for {BODY_SILENCE_SECONDS:g} seconds"
         raise Problem("request_timeout", silence, headers={"Connection": "close"}) from None
 
 
-def _too_large() -> Problem:
-    return Problem("too_large", f"the body is over the limit of {BODY_BYTES_MAX:,} bytes")
+def _too_large(limit: int) -> Problem:
+    return Problem("too_large", f"the body is over the limit of {limit:,} bytes")

@@ -11,7 +11,7 @@ from cluster.core.model import Backoff, Lease
 from cluster.core.queries import TaskView, WorkerView
 from cluster.replica import ClusterStatus, MemberStatus
 from gateway import instants
-from gateway.encoding import Format, decode_stored
+from gateway.encoding import Format, Stored
 
 
 def task(view: TaskView) -> dict[str, object]:
@@ -19,7 +19,7 @@ def task(view: TaskView) -> dict[str, object]:
     return {
         "id": view.id,
         "type": view.type,
-        "data": decode_stored(view.payload, view.content_type),
+        "data": Stored(view.payload, view.content_type),
         "queue": view.queue,
         "priority": view.priority,
         "status": view.status.value,
@@ -56,7 +56,7 @@ def lease(given: Lease) -> dict[str, object]:
         "lease_token": given.token,
         "attempt": given.attempt,
         "type": given.type,
-        "data": decode_stored(given.payload, given.content_type),
+        "data": Stored(given.payload, given.content_type),
         "queue": given.queue,
         "priority": given.priority,
         "timeout": number(given.timeout_ms),
@@ -130,4 +130,4 @@ def _backoff(backoff: Backoff) -> Mapping[str, object]:
 
 
 def _outcome(payload: bytes | None) -> object:
-    return None if payload is None else decode_stored(payload, Format.MSGPACK)
+    return None if payload is None else Stored(payload, Format.MSGPACK)

@@ -32,16 +32,21 @@ PAGE_BYTES_MAX = 8 << 20  # Of payloads; a page of larger tasks ends early, its 
 async def submit(call: Call) -> Reply:
     """`POST /tasks`: 201, or 200 when a task with this id and body stood there already."""
     queries.query_fields(call.request.query).close()
-    body = await call.body()
-    new = schema.new_task(body.value, call.request.headers, call.service.defaults, body.written_in)
+    headers, defaults = call.request.headers, call.service.defaults
+    new = await call.parse(
+        lambda body: schema.new_task(body.value, headers, defaults, body.written_in)
+    )
     committed = await _submitted(call, new)
     submitted = committed.reply.tasks[0]
     answer = await _task_after(call, committed.index, submitted.task_id, submitted.status)
     answer |= {"success": True, "task_id": submitted.task_id}
     if submitted.is_duplicate:
         answer["duplicate"] = True
-    headers = write_headers(committed) | {"Location": f"/tasks/{submitted.task_id}"}
-    return Reply(answer, 200 if submitted.is_duplicate else 201, headers)
+    return Reply(
+        answer,
+        200 if submitted.is_duplicate else 201,
+        write_headers(committed) | {"Location": f"/tasks/{submitted.task_id}"},
+    )
 
 
 async def list_tasks(call: Call) -> Reply:
@@ -71,15 +76,16 @@ async def cancel(call: Call) -> Reply:
 
 async def retry(call: Call) -> Reply:
     """`POST /tasks/{id}/retry`: a failed, cancelled or expired task starts over."""
-    schema.nothing((await call.body(empty={})).value)
+    await call.parse(lambda body: schema.nothing(body.value), empty={})
     return await _moved(call, Retry(call.path_id("task_unknown")))
 
 
 async def complete(call: Call) -> Reply:
     """`POST /tasks/{id}/complete`: a repeat is told the result that stands."""
     task_id = call.path_id("task_unknown")
-    body = await call.body()
-    command = schema.complete(body.value, task_id=task_id, written_in=body.written_in)
+    command = await call.parse(
+        lambda body: schema.complete(body.value, task_id=task_id, written_in=body.written_in)
+    )
     committed = await call.service.propose(command)
     reply = _settled(committed)
     if committed.reply.is_duplicate:
@@ -91,22 +97,23 @@ async def complete(call: Call) -> Reply:
 async def fail(call: Call) -> Reply:
     """`POST /tasks/{id}/fail`: the attempt failed; whether another follows, `status` tells."""
     task_id = call.path_id("task_unknown")
-    body = await call.body()
-    return _settled(await call.service.propose(schema.fail(body.value, task_id=task_id)))
+    command = await call.parse(lambda body: schema.fail(body.value, task_id=task_id))
+    return _settled(await call.service.propose(command))
 
 
 async def release(call: Call) -> Reply:
     """`POST /tasks/{id}/release`: back to its old place, at no cost to its attempts."""
     task_id = call.path_id("task_unknown")
-    body = await call.body()
-    return _settled(await call.service.propose(schema.release(body.value, task_id=task_id)))
+    command = await call.parse(lambda body: schema.release(body.value, task_id=task_id))
+    return _settled(await call.service.propose(command))
 
 
 async def report(call: Call) -> Reply:
     """`POST /tasks/{id}/progress`: how far the run is."""
     task_id = call.path_id("task_unknown")
-    body = await call.body()
-    command = schema.report(body.value, task_id=task_id, written_in=body.written_in)
+    command = await call.parse(
+        lambda body: schema.report(body.value, task_id=task_id, written_in=body.written_in)
+    )
     return _settled(await call.service.propose(command))
 
 

@@ -34,8 +34,8 @@ async def get_worker(call: Call) -> Reply:
 
 async def register(call: Call) -> Reply:
     """`POST /workers`: a session, which heartbeats keep."""
-    body = await call.body(empty={})
-    command = schema.register(body.value, node=call.service.node_id)
+    node = call.service.node_id
+    command = await call.parse(lambda body: schema.register(body.value, node=node), empty={})
     committed = await call.service.propose(command)
     lease_ms = round(call.service.lease_seconds * 1000)
     session = {
@@ -50,7 +50,7 @@ async def register(call: Call) -> Reply:
 async def lease(call: Call) -> Reply:
     """`POST /workers/{id}/lease`: tasks, waited for; an empty list when none came."""
     worker_id = call.path_id("worker_unknown")
-    wanted = schema.wanted((await call.body(empty={})).value)
+    wanted = await call.parse(lambda body: schema.wanted(body.value), empty={})
     committed = await call.service.polls.lease(worker_id, wanted)
     if committed is None:
         return Reply({"tasks": []})
@@ -61,8 +61,10 @@ async def lease(call: Call) -> Reply:
 async def heartbeat(call: Call) -> Reply:
     """`POST /workers/{id}/heartbeat`: the session goes on; what the worker must know comes back."""
     worker_id = call.path_id("worker_unknown")
-    body = await call.body(empty={})
-    command = schema.heartbeat(body.value, worker_id=worker_id, node=call.service.node_id)
+    node = call.service.node_id
+    command = await call.parse(
+        lambda body: schema.heartbeat(body.value, worker_id=worker_id, node=node), empty={}
+    )
     committed = await call.service.propose(command)
     renewed = committed.reply
     orders = {"cancel": list(renewed.cancel), "lost": list(renewed.lost), "drain": renewed.drain}

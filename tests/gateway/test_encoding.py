@@ -14,11 +14,14 @@ from gateway.encoding import (
     INTEGER_MAX,
     INTEGER_MIN,
     Format,
+    Stored,
     Undecodable,
     decode,
     decode_stored,
+    draft,
     encode,
     is_same,
+    json_bytes_min,
 )
 
 integers = st.integers(INTEGER_MIN, INTEGER_MAX)
@@ -111,8 +114,8 @@ def test_what_is_not_strict_json_is_refused(body: bytes, complaint: str) -> None
         (b"\x81\x01\x02", "keys are strings"),
         (b"\x81\x91\x01\x02", "keys are strings"),
         (b"\x81\xc4\x01a\x02", "keys are strings"),
-        (msgpack.packb(float("nan")), "not a finite number"),
-        (msgpack.packb([float("inf")]), "not a finite number"),
+        (msgpack.packb(float("nan")), "a number is not finite"),
+        (msgpack.packb([float("inf")]), "a number is not finite"),
         (msgpack.packb(msgpack.ExtType(5, b"x")), "extension type 5"),
         (msgpack.packb(msgpack.Timestamp(1, 2)), "Timestamp is not accepted"),
     ],
@@ -159,3 +162,27 @@ def test_the_order_of_members_does_not_matter_but_true_is_not_one() -> None:
     assert is_same({"a": 1, "b": 2}, {"b": 2, "a": 1})
     assert not is_same({"a": 1}, {"a": True})
     assert not is_same([1, 2], [2, 1])
+
+
+@pytest.mark.parametrize("stored_in", list(Format))
+@pytest.mark.parametrize("written_in", list(Format))
+@given(one=values, other=values)
+def test_a_stored_payload_reads_as_what_it_was(
+    stored_in: Format, written_in: Format, one: object, other: object
+) -> None:
+    gaps = [Stored(encode(value, stored_in), stored_in) for value in (one, other)]
+
+    body = draft({"a": gaps[0], "list": [gaps[1], one]}, written_in)
+
+    assert is_same(decode_stored(body.filled(), written_in), {"a": one, "list": [other, one]})
+    assert (body.rewritten_bytes == 0) == (stored_in is written_in)
+
+
+@given(value=values, spaces=st.sampled_from([None, 1, "\t"]), is_ascii=st.booleans())
+def test_the_size_of_json_is_never_overestimated(
+    value: object, spaces: str | int | None, *, is_ascii: bool
+) -> None:
+    compact = encode(value, Format.JSON)
+    written = json.dumps(json.loads(compact), indent=spaces, ensure_ascii=is_ascii)
+
+    assert json_bytes_min(written.encode()) <= len(compact)

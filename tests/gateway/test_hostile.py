@@ -71,6 +71,8 @@ async def problem_of(answer: aiohttp.ClientResponse) -> tuple[int, str]:
         (JSON, b'{"type": "a", "data": "' + b"x" * 1_048_576 + b'"}', (413, "too_large")),
         (JSON, b'{"type": "a", "data": [' + b"0," * 600_000 + b"0]}", (413, "too_large")),
         (JSON, b" " * (exchange.BODY_BYTES_MAX + 1), (413, "too_large")),
+        (JSON, b'{"type": "a", "data": [' + b"[]," * 5_000_000 + b"0]}", (413, "too_large")),
+        (MSGPACK, b"\x91" * 5_000_000, (413, "too_large")),
         (MSGPACK, b"", (400, "undecodable")),
         (MSGPACK, b"\xc1", (400, "undecodable")),
         (MSGPACK, b"\x91" * 5_000, (400, "undecodable")),
