@@ -22,7 +22,6 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     worker_id = _end_run(state, task, token)
     task.result = command.result
     task.error = None
-    task.killed = 0
     lifecycle.finish(
         state, task, TaskStatus.COMPLETED, worker_id=worker_id, attempt=task.attempts + 1
     )
