@@ -55,7 +55,7 @@ class JsonNarrator:
 
     def say(self, event: str, text: str, **fields: Any) -> None:
         """Print the event with its fields; the sentence goes along as `text`."""
-        self._print({"event": event, **fields, "text": text})
+        self._print({"event": event, **fields, "text": text.strip()})
 
     def line(self, process: str, line: str) -> None:
         """Print the line as an event."""
