@@ -4,6 +4,7 @@ QuorateError
 ├── NotCommitted            it did not and will not happen; safe to repeat
 │   ├── NoQuorum            no leader could be reached in time
 │   └── Overloaded          a bounded queue is full
+├── ChangeRefused           members or leadership cannot be changed so, now; says why
 ├── OutcomeUnknown          it may have happened; repeat it only with the same id
 ├── NotCaughtUp             this node has not applied the asked-for index in time
 ├── StorageError            the data directory cannot be used
@@ -32,6 +33,10 @@ class NoQuorum(NotCommitted):
 
 class Overloaded(NotCommitted):
     """A bounded queue is full. It is safe to repeat, later."""
+
+
+class ChangeRefused(QuorateError):
+    """Members or leadership cannot be changed so, now. The message says why."""
 
 
 class OutcomeUnknown(QuorateError):

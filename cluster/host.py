@@ -9,11 +9,15 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from cluster import children
 from cluster.raft.storage import Directory, Storage
+
+Frames = Callable[[], Iterable[bytes]]
 
 
 class Host(Protocol):
@@ -28,6 +32,15 @@ class Host(Protocol):
 
     def open_log_thread(self) -> Executor:
         """A thread on which the log is written, one generation at a time."""
+
+    async def save(self, storage: Storage, name: str, frames: Frames) -> None:
+        """Put what `frames()` yields under *name*, as the state is at this very moment.
+
+        The loop goes on meanwhile, and so may the state; the log's writes are not stalled.
+
+        Raises:
+            StorageError: it could not be written; nothing is under *name*.
+        """
 
     def random(self) -> float:
         """A number in [0, 1): election timeouts must differ between nodes."""
@@ -51,6 +64,9 @@ class RealHost:
     def open_log_thread(self) -> Executor:
         return ThreadPoolExecutor(1, thread_name_prefix="log")
 
+    async def save(self, storage: Storage, name: str, frames: Frames) -> None:
+        await children.run(lambda: _save(storage, name, frames), what=storage.path(name))
+
     def random(self) -> float:
         return self._random.random()
 
@@ -59,3 +75,14 @@ class RealHost:
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+
+def _save(storage: Storage, name: str, frames: Frames) -> None:
+    """Write in the child; it gives way to its parent after each portion."""
+    draft = storage.open_draft()
+    try:
+        for frame in frames():
+            draft.add(frame)
+        draft.commit(name)
+    finally:
+        draft.discard()

@@ -6,6 +6,7 @@ It owns batching, forwarding to the leader and the fate of every proposal; it kn
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,14 @@ from cluster.barriers import Barriers
 from cluster.core.commands import Command
 from cluster.core.machine import Machine
 from cluster.core.queries import Query
-from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, Overloaded, WireError
+from cluster.errors import (
+    ChangeRefused,
+    ConfigurationError,
+    NoQuorum,
+    NotCaughtUp,
+    Overloaded,
+    WireError,
+)
 from cluster.host import Host, RealHost
 from cluster.leading import NOBODY, Handed, Leading
 from cluster.proposals import Parcel, Proposal, Proposals
@@ -27,16 +35,21 @@ from cluster.raft.driver import Driver, DriverHooks
 from cluster.raft.engine import Start, Timing
 from cluster.raft.identity import claim
 from cluster.raft.log import Log
-from cluster.raft.membership import unformed
+from cluster.raft.membership import Member, unformed
+from cluster.raft.security import Security, TlsFiles
+from cluster.raft.snapshots import Place
 from cluster.raft.storage import Storage
 from cluster.raft.transport import Link
-from cluster.raft.wire import WIRE_VERSION, Greeting
+from cluster.raft.wire import WIRE_VERSION, Channel, Greeting
+from cluster.snapshotting import Snapshots, restore
+from cluster.steering import Steering
 from cluster.watching import Watch
 
 R = TypeVar("R")
 A = TypeVar("A")
 
 PROPOSE_TIMEOUT_SECONDS = 5.0  # How long a write or a read waits for a leader.
+CHANGE_TIMEOUT_SECONDS = 90.0  # How long a change of members may take, catching up included.
 WAITING_MAX = 20_000  # Proposals that may wait for a leader; more are refused at once.
 _EXPIRY_SECONDS = 0.1  # How finely timeouts are kept.
 
@@ -50,7 +63,8 @@ class ReplicaSettings:
     data: Path
     http: str  # Where this node's gateway is reached: told to the others, never used here.
     raft_bind: str | None = None  # When the bind address is another than the advertised one.
-    secret: bytes | None = None  # The cluster's shared secret.
+    secret: bytes | None = None  # The cluster's shared secret, which members prove to each other.
+    tls: TlsFiles | None = None  # Or their certificates.
     lease_seconds: float = 15.0
 
 
@@ -122,11 +136,19 @@ class Replica(DriverHooks):
     """One node's part of the replicated machine. Everything runs on the loop that started it."""
 
     def __init__(
-        self, settings: ReplicaSettings, host: Host, storage: Storage, log: Log, me: Greeting
+        self,
+        settings: ReplicaSettings,
+        *,
+        host: Host,
+        storage: Storage,
+        log: Log,
+        me: Greeting,
+        machine: Machine,
+        start: Start,
     ) -> None:
         self.node_id = settings.node_id
         self.settings = settings
-        self.machine = Machine()
+        self.machine = machine
         self._loop = asyncio.get_running_loop()
         self._storage = storage
         self._log_thread = host.open_log_thread()
@@ -134,15 +156,26 @@ class Replica(DriverHooks):
         self._driver = Driver(
             greeting=me,
             addresses=settings.members,
-            start=Start(configuration=unformed(settings.members)),
+            start=start,
             bind=settings.raft_bind or settings.members[settings.node_id],
             log=log,
             log_thread=self._log_thread,
             hooks=self,
             timing=self._timing,
+            security=Security.of(secret=settings.secret, tls=settings.tls),
             random=host.random,
+            nonce=host.token,
         )
         self._engine = self._driver.engine
+        self._snapshots = Snapshots(
+            host=host,
+            storage=storage,
+            driver=self._driver,
+            machine=machine,
+            log_thread=self._log_thread,
+            on_installed=self._snapshot_installed,
+        )
+        self._steering = Steering(self._driver)
         self._proposals = Proposals()
         self._barriers = Barriers(self._driver)
         self._origin = f"{settings.node_id}/{host.token()}"  # Another after each start.
@@ -185,9 +218,24 @@ class Replica(DriverHooks):
                 node_id=settings.node_id,
                 incarnation=host.token(),
             )
+            machine, place = await restore(storage)
             log = Log.recover(storage)
-            me = Greeting(WIRE_VERSION, "", settings.node_id, identity.incarnation, settings.http)
-            replica = cls(settings, host, storage, log, me)
+            start = Start(configuration=unformed(settings.members))
+            if place is not None:
+                start = Start(configuration=place.configuration, index=place.log_index)
+            log.begin_after_snapshot(place.log_index if place else 0, place.term if place else 0)
+            me = Greeting(
+                WIRE_VERSION, "", settings.node_id, identity.incarnation, settings.http, ""
+            )
+            replica = cls(
+                settings,
+                host=host,
+                storage=storage,
+                log=log,
+                me=me,
+                machine=machine,
+                start=start,
+            )
             await replica._driver.start()
         except BaseException:
             storage.close()
@@ -196,10 +244,18 @@ class Replica(DriverHooks):
         return replica
 
     async def stop(self) -> None:
-        """Leave the loop clean; whoever still waits for a proposal is told that it is unknown."""
+        """Hand leadership over if this node leads, then leave the loop clean.
+
+        Whoever still waits for a proposal is told that its outcome is unknown.
+        """
+        if self._engine.is_serving and not self._failed.done():
+            with contextlib.suppress(ChangeRefused):  # Then the others elect one by themselves.
+                await self._steering.hand_over(None)
+        await self._steering.stop()
         if self._expiry is not None:
             self._expiry.cancel()
         self._leading.stop()
+        await self._snapshots.stop()
         await self._driver.stop()
         self._proposals.expire(float("inf"))
         for watch in list(self._watches):
@@ -255,6 +311,30 @@ class Replica(DriverHooks):
             self._staleness(),
         )
 
+    async def add_member(
+        self, node_id: str, raft: str, *, timeout_seconds: float = CHANGE_TIMEOUT_SECONDS
+    ) -> None:
+        """Have *node_id*, which runs at *raft*, catch up and then vote.
+
+        Raises:
+            ChangeRefused: it is a member, did not catch up, or another change is under way.
+            NoQuorum: no leader was reached.
+            OutcomeUnknown: it may have become a member.
+        """
+        await self._steering.ask("add", node_id, raft, timeout_seconds=timeout_seconds)
+
+    async def remove_member(
+        self, node_id: str, *, timeout_seconds: float = CHANGE_TIMEOUT_SECONDS
+    ) -> None:
+        """Have *node_id* count no longer. Raises as `add_member` does."""
+        await self._steering.ask("remove", node_id, timeout_seconds=timeout_seconds)
+
+    async def change_leader(
+        self, to: str | None = None, *, timeout_seconds: float = PROPOSE_TIMEOUT_SECONDS
+    ) -> None:
+        """Have *to* lead, or whichever member is furthest. Raises as `add_member` does."""
+        await self._steering.ask("lead", to, timeout_seconds=timeout_seconds)
+
     def watch(self) -> Watch:
         """Every event that this node applies from this call on, in order; close it when done."""
         watch = Watch(lambda closed: self._watches.pop(closed, None))
@@ -276,7 +356,7 @@ class Replica(DriverHooks):
             leader=engine.leader,
             commit_index=engine.commit_index,
             applied_index=engine.applied_index,
-            members=tuple(self._member_status(id_) for id_ in sorted(self.settings.members)),
+            members=tuple(self._member_status(m) for m in engine.configuration.members),
             has_quorum=engine.leader is not None and engine.leader_contact() < limit,
             state_hash=self.machine.state_hash.hex(),
             cluster_time_ms=self.machine.cluster_time_ms,
@@ -323,13 +403,18 @@ class Replica(DriverHooks):
             if self._was_serving:
                 self._leading.begin()
         self._barriers.advance()
+        self._steering.moved()
         self._wake_applied_waiters()
+        self._snapshots.consider()
         if self._was_serving:
             self._leading.plan_tick()
         if len(self._proposals):
             self._dispatch_soon()
 
-    def peer_message(self, peer: str, content: Any) -> None:
+    def peer_message(self, peer: str, channel: Channel, content: Any) -> None:
+        if channel is Channel.SNAPSHOT:
+            self._snapshots.message(peer, content)
+            return
         match content:
             case ["propose", int(term), str(origin), int(number), list(commands)]:
                 self._leading.take(Handed(peer, term, origin, number, commands))
@@ -342,13 +427,25 @@ class Replica(DriverHooks):
                     lambda index: _ignore(self._driver.tell(peer, ["read_at", request, index]))
                 )
                 self._driver.wake()
+            case ["steer" | "steered", *_]:
+                self._steering.message(peer, content)
             case ["read_at", int(request), int(index)]:
                 self._barriers.answered(request, index)
             case _:
                 raise WireError(f"a message between replicas cannot be understood: {content!r:.80}")
 
     def needs_snapshot(self, peer: str) -> None:
-        raise NotImplementedError
+        self._snapshots.send(peer)
+
+    def link_down(self, peer: str) -> None:
+        self._snapshots.link_down(peer)
+
+    def _snapshot_installed(self, place: Place) -> None:
+        """The state jumped: no parcel in flight can be found, and watchers missed events."""
+        self._applied_term = max(self._applied_term, place.term)
+        self._proposals.skipped()
+        for watch in self._watches:
+            watch.skip()
 
     def failed(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -433,7 +530,8 @@ class Replica(DriverHooks):
     def _staleness(self) -> float:
         return 0.0 if self._engine.is_leader else self._engine.leader_contact()
 
-    def _member_status(self, id_: str) -> MemberStatus:
+    def _member_status(self, member: Member) -> MemberStatus:
+        id_ = member.id
         engine, link = self._engine, self._driver.mesh.links.get(id_)
         is_self = id_ == self.node_id
         role = Role.LEADER if id_ == engine.leader else Role.FOLLOWER
@@ -442,7 +540,7 @@ class Replica(DriverHooks):
             http = link.greeting.http
         return MemberStatus(
             id=id_,
-            raft=self.settings.members[id_],
+            raft=self.settings.members.get(id_, member.raft),
             http=http,
             role=role if is_self or link is not None else None,
             match_index=engine.log.last_index if is_self else engine.match_index(id_),

@@ -33,6 +33,11 @@ class Watch:
             self._events.extend(events)
         self._arrived.set()
 
+    def skip(self) -> None:
+        """Tell the reader that events went by unseen: the state came from a snapshot."""
+        self._has_lagged = True
+        self._arrived.set()
+
     def close(self) -> None:
         """End the iteration, for whoever waits in it too."""
         self._is_closed = True

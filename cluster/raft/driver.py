@@ -21,6 +21,7 @@ from cluster.errors import BrokenPromise, StorageError, WireError
 from cluster.raft.engine import Engine, EngineHooks, Message, Start, Timing
 from cluster.raft.log import Generation, Log
 from cluster.raft.membership import Configuration
+from cluster.raft.security import Security
 from cluster.raft.transport import Link, Mesh
 from cluster.raft.wire import Channel, Greeting, pack_frame
 
@@ -42,7 +43,11 @@ class DriverHooks:
         """Tell that *peer* lacks entries that the log no longer has. Repeated while it does."""
         raise NotImplementedError
 
-    def peer_message(self, peer: str, content: Any) -> None:
+    def link_down(self, peer: str) -> None:
+        """The link to *peer* broke, with whatever was in flight on it."""
+        raise NotImplementedError
+
+    def peer_message(self, peer: str, channel: Channel, content: Any) -> None:
         """What the other side's `tell` said.
 
         Raises:
@@ -69,7 +74,9 @@ class Driver(EngineHooks):
         log_thread: Executor,
         hooks: DriverHooks,
         timing: Timing,
+        security: Security,
         random: Callable[[], float],
+        nonce: Callable[[], str],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._log = log
@@ -85,7 +92,9 @@ class Driver(EngineHooks):
         self._timer: asyncio.TimerHandle | None = None
         self._addresses = dict(addresses)
         self._learners: dict[str, str] = {}
-        self.mesh = Mesh(greeting=greeting, bind=bind, receiver=self)
+        self.mesh = Mesh(
+            greeting=greeting, bind=bind, receiver=self, security=security, nonce=nonce
+        )
         self.engine = Engine(
             node_id=greeting.node_id,
             incarnation=greeting.incarnation,
@@ -124,12 +133,12 @@ class Driver(EngineHooks):
             self._is_scheduled = True
             self._loop.call_soon(self._turn)
 
-    def tell(self, peer: str, content: Any) -> bool:
+    def tell(self, peer: str, content: Any, *, channel: Channel = Channel.REPLICA) -> bool:
         """Say *content* to the owner of the driver at *peer*; False if there is no link to it."""
         link = self.mesh.links.get(peer)
         if link is None:
             return False
-        link.write(pack_frame(Channel.REPLICA, content))
+        link.write(pack_frame(channel, content))
         return True
 
     # What the links tell (transport.Receiver).
@@ -141,13 +150,14 @@ class Driver(EngineHooks):
 
     def link_down(self, link: Link) -> None:
         self.engine.link_down(link.peer)
+        self._hooks.link_down(link.peer)
         self.wake()
 
     def frame_received(self, link: Link, channel: Channel, content: Any) -> None:
         if self._is_stopped:
             return
-        if channel is Channel.REPLICA:
-            self._hooks.peer_message(link.peer, content)
+        if channel in (Channel.REPLICA, Channel.SNAPSHOT):
+            self._hooks.peer_message(link.peer, channel, content)
             return
         if channel is not Channel.RAFT or not isinstance(content, list):
             raise WireError(f"a frame of channel {channel.name} has no place here")
@@ -157,7 +167,7 @@ class Driver(EngineHooks):
         except (KeyError, TypeError, ValueError) as error:
             raise WireError(f"a Raft message cannot be understood: {error!r}") from error
         except BrokenPromise as error:
-            self._fail(error)
+            self.fail(error)
         self.wake()
 
     # What the engine asks (engine.EngineHooks).
@@ -193,6 +203,12 @@ class Driver(EngineHooks):
         self.engine.learn(peer)
         self.configured(self.engine.configuration)
 
+    def unlearn(self, peer: str) -> None:
+        """No longer send to *peer* as a learner; a member it may have become."""
+        self._learners.pop(peer, None)
+        self.engine.forget(peer)
+        self.configured(self.engine.configuration)
+
     # The loop.
 
     def _on_timer(self) -> None:
@@ -209,7 +225,7 @@ class Driver(EngineHooks):
             self.engine.tick()
             self._hooks.engine_moved()
         except Exception as error:  # noqa: BLE001 - a bug stops the node rather than its meaning.
-            self._fail(error)
+            self.fail(error)
             return
         self._flush()
 
@@ -229,14 +245,15 @@ class Driver(EngineHooks):
         try:
             await self._loop.run_in_executor(self._log_thread, self._log.write, generation)
         except OSError as error:
-            self._fail(StorageError(f"the log cannot be written: {error}; the node stops"))
+            self.fail(StorageError(f"the log cannot be written: {error}; the node stops"))
             return
         self._log.written(generation)
         self._is_writing = False
         _deliver(outbox)
         self._turn()
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Stop this node: going on would risk a promise."""
         self._is_stopped = True
         logger.critical("this node stops: %s", error)
         self._hooks.failed(error)

@@ -368,16 +368,31 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         self._transfer_until = self._clock() + self.timing.election_min
         return True
 
-    def installed(self, index: int, configuration: Configuration) -> None:
-        """Go on from a snapshot that was just installed; the log already extends it."""
+    def installed(self, index: int, term: int, configuration: Configuration) -> None:
+        """Go on from a snapshot that was just installed, and tell the leader.
+
+        A tail of the log that extends it is kept (D4); the commit index moves to the snapshot's end
+        and no further, whatever the log holds (D1).
+        """
+        if self.log.term_at(index) != term:
+            self.log.restart_at(index, term)
         self._base = configuration
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(self.commit_index, index)
         self._adopt_configuration()
+        self.confirm_snapshot(index)
 
-    def compacted(self, configuration: Configuration) -> None:
-        """Note that the log was cut up to a snapshot, by whose place *configuration* was known."""
-        self._base = configuration
+    def confirm_snapshot(self, index: int) -> None:
+        """Tell the leader that this node holds all up to *index*, which is committed."""
+        if self.leader is not None and not self.is_leader:
+            self.dispatch(
+                self.leader, {"type": "next_node_idx", "next_node_idx": index + 1, "reset": False}
+            )
+
+    def compact(self, index: int) -> list[str]:
+        """Forget the entries before *index*, which a durable snapshot holds; see `Log.compact`."""
+        self._base = self.configuration_at(index)
+        return self.log.compact(index)
 
     def configuration_at(self, index: int) -> Configuration:
         """The members as they were known once the entry at *index* was applied."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgpack
 
 from cluster.errors import StorageDamaged, StorageMismatch
-from cluster.raft.storage import Storage
+from cluster.raft.storage import Storage, write_file
 
 IDENTITY_VERSION = 1
 _FILE = "identity"
@@ -40,7 +40,7 @@ def claim(storage: Storage, *, node_id: str, incarnation: str) -> Identity:
                 "restore it, or move the directory away and start as a new member"
             )
         mine = Identity(node_id, incarnation)
-        storage.write(_FILE, _pack(mine))
+        write_file(storage, _FILE, _pack(mine))
         return mine
     stored = _read(storage)
     if stored.node_id != node_id:

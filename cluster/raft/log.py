@@ -24,7 +24,7 @@ import msgpack
 from cluster.crashpoints import reach
 from cluster.errors import StorageDamaged, UnsupportedVersion
 from cluster.raft.membership import CONFIGURATION
-from cluster.raft.storage import AppendFile, Storage
+from cluster.raft.storage import AppendFile, Storage, write_file
 
 Entry = tuple[bytes, int, int]  # command, index, term: the order is pysyncobj's
 
@@ -68,7 +68,7 @@ class Log:
         self._file_name: str | None = None
         self._segment_ends: dict[str, int] = {}  # Segment -> the highest index it ever held.
         self.configurations: list[Entry] = []  # Those of the entries that hold one, in order.
-        self.bytes_appended = 0  # Of commands, since the last compaction.
+        self.bytes_appended = 0  # Of commands, by this process.
         self.durable_index = 0
 
     @classmethod
@@ -124,6 +124,16 @@ class Log:
             return None
         return self._entries[index - self.first_index][2]
 
+    def tail_of(self, index: int, *, bytes_max: int, entries_max: int) -> int:
+        """Where a tail begins that ends at *index* and stays within both bounds."""
+        start = index
+        size = 0
+        oldest = max(self.first_index, index - entries_max)
+        while start > oldest and size <= bytes_max:
+            start -= 1
+            size += len(self._entries[start - self.first_index][0])
+        return start
+
     def compact(self, index: int) -> list[str]:
         """Forget the entries before *index*; a snapshot holds them.
 
@@ -131,7 +141,6 @@ class Log:
             The segments that are no longer needed, for `drop` to remove.
         """
         del self._entries[: index - self.first_index]
-        self.bytes_appended = sum(len(entry[0]) for entry in self._entries)
         self.configurations = [entry for entry in self.configurations if entry[1] >= index]
         obsolete = [
             name
@@ -285,7 +294,7 @@ class Log:
         if is_last:
             # Read back is not durable: it may be in the page cache alone, and after a failed
             # fsync even a later fsync would not write it. So it is written anew, tear cut off.
-            self._storage.write(name, content[:offset])
+            write_file(self._storage, name, content[:offset])
         self._segment_name, self._segment_size = name, offset
 
     def _frame_body(self, name: str, content: bytes, offset: int, *, is_last: bool) -> bytes | None:

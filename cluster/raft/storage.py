@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from cluster.crashpoints import reach
 from cluster.errors import StorageError
+
+_DRAFT_SYNC_BYTES = 1024 * 1024
 
 
 class AppendFile(Protocol):
@@ -25,20 +30,36 @@ class AppendFile(Protocol):
         """Let the file go; what was appended stays."""
 
 
+class Draft(Protocol):
+    """A file that is not there until it is committed, whole."""
+
+    def add(self, content: bytes) -> None:
+        """Write *content* at the end; nothing is durable yet."""
+
+    def commit(self, name: str) -> None:
+        """Put it under *name* in one atomic, durable step."""
+
+    def discard(self) -> None:
+        """Let it go. Does nothing after a commit."""
+
+
 class Storage(Protocol):
     """One directory of named files. The simulator has its own, with torn writes and bit rot."""
 
     def names(self) -> list[str]:
-        """The files here, sorted; what an interrupted `write` left is not among them."""
+        """The files here, sorted; drafts are not among them."""
 
     def read(self, name: str) -> bytes:
         """The whole content of *name*."""
 
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        """At most *size* bytes of *name* from *offset* on; none at its end."""
+
     def open_append(self, name: str) -> AppendFile:
         """Open *name* for appending, creating it, its directory entry durable."""
 
-    def write(self, name: str, content: bytes) -> None:
-        """Put *content* under *name* in one atomic, durable step."""
+    def open_draft(self) -> Draft:
+        """Begin a new file."""
 
     def remove(self, name: str) -> None:
         """Remove *name*, durably; a missing one is no error."""
@@ -48,6 +69,16 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Give the directory up to the next process."""
+
+
+def write_file(storage: Storage, name: str, content: bytes) -> None:
+    """Put *content* under *name* in one atomic, durable step."""
+    draft = storage.open_draft()
+    try:
+        draft.add(content)
+        draft.commit(name)
+    finally:
+        draft.discard()
 
 
 class Directory:
@@ -68,6 +99,8 @@ class Directory:
                 f"data directory {path} is in use by another process; "
                 "stop it, or give this node a directory of its own"
             ) from error
+        for draft in path.glob("*.tmp"):  # What a killed process left.
+            draft.unlink()
 
     def names(self) -> list[str]:
         return sorted(
@@ -87,16 +120,13 @@ class Directory:
             self._sync_directory()
         return file
 
-    def write(self, name: str, content: bytes) -> None:
-        temporary = self._path / f"{name}.tmp"
-        descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(self._path / name)
-        self._sync_directory()
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        with (self._path / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def open_draft(self) -> Draft:
+        return _Draft(self._path, self._sync_directory)
 
     def remove(self, name: str) -> None:
         (self._path / name).unlink(missing_ok=True)
@@ -114,6 +144,39 @@ class Directory:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+class _Draft:
+    def __init__(self, directory: Path, sync_directory: Callable[[], None]) -> None:
+        self._directory = directory
+        self._sync_directory = sync_directory
+        self._descriptor, self._name = tempfile.mkstemp(suffix=".tmp", dir=directory)
+        self._unsynced = 0
+
+    def add(self, content: bytes) -> None:
+        _write_all(self._descriptor, content)
+        self._unsynced += len(content)
+        if self._unsynced >= _DRAFT_SYNC_BYTES:
+            # In small portions: one large sync at the end would stall the log's next ones.
+            os.fdatasync(self._descriptor)
+            self._unsynced = 0
+
+    def commit(self, name: str) -> None:
+        reach("storage.before_draft_synced")
+        os.fsync(self._descriptor)
+        reach("storage.before_draft_renamed")
+        Path(self._name).replace(self._directory / name)
+        reach("storage.after_draft_renamed")
+        self._sync_directory()
+        self._name = ""
+
+    def discard(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._name:
+            Path(self._name).unlink(missing_ok=True)
+            self._name = ""
 
 
 class _File:

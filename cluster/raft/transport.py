@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from cluster.errors import QuorateError, WireError
+from cluster.raft.security import Security
 from cluster.raft.wire import (
     FRAME_BYTES_MAX,
     Channel,
@@ -61,8 +62,18 @@ def split_address(address: str) -> tuple[str, int]:
 class Mesh:
     """This node's links to every other member."""
 
-    def __init__(self, *, greeting: Greeting, bind: str, receiver: Receiver) -> None:
+    def __init__(
+        self,
+        *,
+        greeting: Greeting,
+        bind: str,
+        receiver: Receiver,
+        security: Security,
+        nonce: Callable[[], str],
+    ) -> None:
         self._greeting = greeting
+        self.security = security
+        self._nonce = nonce
         self.receiver = receiver
         self.cluster_id = ""  # Empty until this node belongs to a cluster that has formed.
         self.links: dict[str, Link] = {}
@@ -81,7 +92,9 @@ class Mesh:
         """
         loop = asyncio.get_running_loop()
         host, port = split_address(self._bind)
-        self._server = await loop.create_server(lambda: Link(self, expects=None), host, port)
+        self._server = await loop.create_server(
+            lambda: Link(self, expects=None), host, port, ssl=self.security.server_tls
+        )
         self._keeper = loop.create_task(self._keep_alive())
         self.set_peers(self._peers)
 
@@ -113,10 +126,9 @@ class Mesh:
                 task = asyncio.get_running_loop().create_task(self._keep_dialling(peer))
                 self._diallers[peer] = task
 
-    @property
     def greeting(self) -> Greeting:
-        """What this node says of itself now."""
-        return self._greeting._replace(cluster_id=self.cluster_id)
+        """What this node says of itself on a new connection."""
+        return self._greeting._replace(cluster_id=self.cluster_id, nonce=self._nonce())
 
     def knows(self, node_id: str) -> bool:
         """Whether *node_id* is a member other than this node."""
@@ -153,7 +165,11 @@ class Mesh:
                 host, port = split_address(self._peers[peer])
                 async with asyncio.timeout(DIAL_TIMEOUT_SECONDS):
                     _, link = await loop.create_connection(
-                        lambda: Link(self, expects=peer), host, port
+                        lambda: Link(self, expects=peer),
+                        host,
+                        port,
+                        ssl=self.security.client_tls,
+                        server_hostname=peer if self.security.client_tls else None,
                     )
                 await link.wait_closed()
             except (OSError, TimeoutError) as error:
@@ -174,7 +190,11 @@ class Mesh:
 
 
 class Link(asyncio.Protocol):
-    """One connection. It belongs to `peer` once both sides have greeted."""
+    """One connection. It belongs to `peer` once both sides have greeted and proved themselves.
+
+    The dialler greets; the acceptor greets and proves; the dialler proves. Whoever has checked the
+    other's proof takes the link as up.
+    """
 
     def __init__(self, mesh: Mesh, *, expects: str | None) -> None:
         self.peer = ""
@@ -182,6 +202,7 @@ class Link(asyncio.Protocol):
         self.heard_at = 0.0
         self._mesh = mesh
         self._expects = expects  # Whom we dialled; None when they dialled us.
+        self._mine = mesh.greeting()
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -229,7 +250,7 @@ class Link(asyncio.Protocol):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._mesh.opened(self)
         if self._expects is not None:
-            self.write(pack_greeting(self._mesh.greeting))
+            self.write(pack_greeting(self._mine))
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._loop.time()
@@ -246,27 +267,52 @@ class Link(asyncio.Protocol):
         self._mesh.closed(self)
 
     def _take(self, channel: Channel, content: Any) -> None:
-        if self.greeting is None:
-            self._greet(channel, content)
-        elif channel is not Channel.PING:
-            self._mesh.receiver.frame_received(self, channel, content)
+        if self.peer:
+            if channel is not Channel.PING:
+                self._mesh.receiver.frame_received(self, channel, content)
+        elif self.greeting is None:
+            self._take_greeting(channel, content)
+        else:
+            self._take_proof(channel, content)
 
-    def _greet(self, channel: Channel, content: Any) -> None:
+    def _take_greeting(self, channel: Channel, content: Any) -> None:
         if channel is not Channel.GREETING:
             raise WireError(f"a frame of channel {channel.name} came before the greeting")
         greeting = parse_greeting(content)
-        mine = self._mesh.greeting
-        if greeting.cluster_id and mine.cluster_id and greeting.cluster_id != mine.cluster_id:
-            raise WireError(
-                f"{greeting.node_id} is of cluster {greeting.cluster_id}, not of {mine.cluster_id}"
-            )
+        ours = self._mine.cluster_id
+        if greeting.cluster_id and ours and greeting.cluster_id != ours:
+            raise WireError(f"{greeting.node_id} is of cluster {greeting.cluster_id}, not {ours}")
         if not self._mesh.knows(greeting.node_id):
             raise WireError(f"{greeting.node_id!r} is not a member of this cluster")
         if self._expects not in (None, greeting.node_id):
             raise WireError(f"dialled {self._expects}, but {greeting.node_id} answered")
+        assert self._transport is not None
+        certificate = self._transport.get_extra_info("peercert")
+        self._mesh.security.check_name(certificate, greeting.node_id)
         self.greeting = greeting
-        self.peer = greeting.node_id
-        self._reader.bytes_max = FRAME_BYTES_MAX
         if self._expects is None:
-            self.write(pack_greeting(mine))
+            self.write(pack_greeting(self._mine))
+            self._prove(b"acceptor")
+
+    def _take_proof(self, channel: Channel, content: Any) -> None:
+        if channel is not Channel.PROOF or not isinstance(content, bytes):
+            raise WireError(f"a frame of channel {channel.name} came before the proof")
+        is_dialler = self._expects is not None
+        side = b"acceptor" if is_dialler else b"dialler"
+        self._mesh.security.check(content, side, *self._greetings())
+        if is_dialler:
+            self._prove(b"dialler")
+        assert self.greeting is not None
+        self._reader.bytes_max = FRAME_BYTES_MAX
+        self.peer = self.greeting.node_id
         self._mesh.greeted(self)
+
+    def _prove(self, side: bytes) -> None:
+        proof = self._mesh.security.proof(side, *self._greetings())
+        self.write(pack_frame(Channel.PROOF, proof))
+
+    def _greetings(self) -> tuple[bytes, bytes]:
+        """The dialler's and the acceptor's, as they were sent."""
+        assert self.greeting is not None
+        mine, theirs = pack_greeting(self._mine), pack_greeting(self.greeting)
+        return (mine, theirs) if self._expects is not None else (theirs, mine)

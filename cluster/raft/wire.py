@@ -28,6 +28,8 @@ class Channel(IntEnum):
     GREETING = 0
     RAFT = 1  # A list of the engine's messages, in order.
     REPLICA = 2  # One message between replicas: proposals, refusals, read indexes.
+    PROOF = 5  # That the sender of a greeting knows the cluster's secret.
+    SNAPSHOT = 4  # A snapshot on its way, frame by frame.
     PING = 3  # Nothing but a sign of life.
 
 
@@ -39,6 +41,7 @@ class Greeting(NamedTuple):
     node_id: str
     incarnation: str
     http: str
+    nonce: str  # Fresh for each connection.
 
 
 def pack_frame(channel: Channel, content: Any) -> bytes:
@@ -62,12 +65,12 @@ def parse_greeting(content: Any) -> Greeting:
         UnsupportedVersion: it speaks a newer wire version.
     """
     match content:
-        case [int(version), str(cluster_id), str(node_id), str(incarnation), str(http), *_]:
+        case [int(version), str(cluster_id), str(node_id), str(incarnation), str(http), str(nonce)]:
             if version != WIRE_VERSION:
                 raise UnsupportedVersion(
                     f"{node_id} speaks wire version {version}; this program speaks {WIRE_VERSION}"
                 )
-            return Greeting(version, cluster_id, node_id, incarnation, http)
+            return Greeting(version, cluster_id, node_id, incarnation, http, nonce)
         case _:
             raise WireError("the first frame is not a greeting")
 

@@ -18,8 +18,9 @@ from cluster.raft.engine import Start, Timing
 from cluster.raft.identity import claim
 from cluster.raft.log import Log
 from cluster.raft.membership import unformed
+from cluster.raft.security import Security
 from cluster.raft.storage import Directory
-from cluster.raft.wire import WIRE_VERSION, Greeting
+from cluster.raft.wire import WIRE_VERSION, Channel, Greeting
 
 
 def free_port() -> int:
@@ -31,7 +32,9 @@ def free_port() -> int:
 class Member(DriverHooks):
     """One node whose machine is the list of what it applied."""
 
-    def __init__(self, node_id: str, addresses: dict[str, str], data: Path) -> None:
+    def __init__(
+        self, node_id: str, addresses: dict[str, str], data: Path, security: Security
+    ) -> None:
         self.node_id = node_id
         self.applied: list[tuple[int, int, bytes]] = []
         self.failure: BaseException | None = None
@@ -41,7 +44,7 @@ class Member(DriverHooks):
         identity = claim(self.storage, node_id=node_id, incarnation=secrets.token_hex(8))
         self.thread = ThreadPoolExecutor(1)
         self.driver = Driver(
-            greeting=Greeting(WIRE_VERSION, "", node_id, identity.incarnation, ""),
+            greeting=Greeting(WIRE_VERSION, "", node_id, identity.incarnation, "", ""),
             addresses=addresses,
             start=Start(configuration=unformed(addresses)),
             bind=addresses[node_id],
@@ -49,7 +52,9 @@ class Member(DriverHooks):
             log_thread=self.thread,
             hooks=self,
             timing=Timing(election_min=0.2, election_max=0.4, heartbeat=0.05, leader_fallback=0.4),
+            security=security,
             random=random.random,
+            nonce=lambda: secrets.token_hex(8),
         )
 
     @property
@@ -63,8 +68,14 @@ class Member(DriverHooks):
     def engine_moved(self) -> None:
         self.moved.set()
 
-    def peer_message(self, peer: str, content: Any) -> None:
-        self.heard.append((peer, content))
+    def peer_message(self, peer: str, channel: Channel, content: Any) -> None:
+        self.heard.append((peer, channel, content))
+
+    def needs_snapshot(self, peer: str) -> None:
+        raise AssertionError("nothing is compacted here")
+
+    def link_down(self, peer: str) -> None:
+        pass
 
     def failed(self, error: BaseException) -> None:
         self.failure = error
@@ -92,12 +103,15 @@ class Group:
     """The members of one group, each of which can be stopped and started again."""
 
     def __init__(self, size: int, data: Path) -> None:
+        self.security: dict[str, Security] = {}
         self.addresses = {f"node{n}": f"127.0.0.1:{free_port()}" for n in range(1, size + 1)}
         self.data = data
         self.members: dict[str, Member] = {}
 
     async def start(self, node_id: str) -> Member:
-        member = self.members[node_id] = Member(node_id, self.addresses, self.data)
+        member = self.members[node_id] = Member(
+            node_id, self.addresses, self.data, self.security.get(node_id, Security())
+        )
         await member.driver.start()
         return member
 

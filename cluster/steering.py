@@ -1,0 +1,206 @@
+"""Changing the cluster itself: members in and out, one at a time, and who leads.
+
+Any node may be asked; the leader does it. A new member catches up before it votes, so that it
+never stands in the way of a majority (Ongaro's dissertation, §4.2.1); a leader that is to be
+removed hands leadership over first (§4.2.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from cluster.errors import ChangeRefused, NoQuorum, OutcomeUnknown, QuorateError, WireError
+from cluster.raft.driver import Driver
+from cluster.raft.membership import Configuration, Member
+
+CATCH_UP_SECONDS = 60.0
+HAND_OVER_SECONDS = 2.0
+
+
+class Steering:
+    """Carries out changes on the leader, and brings them to it from any other node."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._engine = driver.engine
+        self._loop = asyncio.get_running_loop()
+        self._moved = asyncio.Event()
+        self._is_busy = False
+        self._requests = 0
+        self._asked: dict[int, asyncio.Future[None]] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+
+    async def ask(self, what: str, *arguments: str | None, timeout_seconds: float) -> None:
+        """Have the leader do *what*: "add" id address, "remove" id, or "lead" id or None.
+
+        Raises:
+            ChangeRefused: it cannot be done now; says why.
+            NoQuorum: no leader was reached.
+            OutcomeUnknown: it may have been done.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._until(lambda: self._engine.is_serving or self._leader() is not None)
+                if self._engine.is_serving:
+                    await self._do(what, list(arguments))
+                else:
+                    await self._forward(what, arguments)
+        except TimeoutError:
+            if self._leader() is None and not self._engine.is_leader:
+                raise NoQuorum("no leader was reached in time") from None
+            raise OutcomeUnknown(f"{what} was not confirmed in time") from None
+
+    async def hand_over(self, to: str | None) -> None:
+        """As the leader, have *to*, or the member that is furthest, lead from now on.
+
+        Raises:
+            ChangeRefused: nobody who could lead is linked, or it did not take over in time.
+        """
+        if not self._engine.hand_over(to):
+            raise ChangeRefused(f"{to or 'no other member'} is not a member that could lead now")
+        self._driver.wake()
+        try:
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                await self._until(lambda: not self._engine.is_leader)
+        except TimeoutError:
+            raise ChangeRefused(f"{to or 'no other member'} did not take over") from None
+
+    def moved(self) -> None:
+        """Note that the engine moved: whoever waits for something looks again."""
+        self._moved.set()
+
+    def message(self, peer: str, content: list[Any]) -> None:
+        """Take what *peer* asks or answers.
+
+        Raises:
+            WireError: it makes no sense.
+        """
+        match content:
+            case ["steer", int(request), str(what), list(arguments)]:
+                self._run(self._answer(peer, request, what, arguments))
+            case ["steered", int(request), refusal]:
+                future = self._asked.pop(request, None)
+                if future is not None and not future.done():
+                    if refusal is None:
+                        future.set_result(None)
+                    else:
+                        future.set_exception(ChangeRefused(str(refusal)))
+            case _:
+                raise WireError(f"a request to the leader cannot be understood: {content!r:.80}")
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # On the leader.
+
+    async def _do(self, what: str, arguments: list[Any]) -> None:
+        match what, arguments:
+            case "add", [str(node_id), str(address)]:
+                await self._alone(self._add(node_id, address))
+            case "remove", [str(node_id)]:
+                await self._remove(node_id)
+            case "lead", [(str() | None) as node_id]:
+                if node_id != self._engine.node_id:
+                    await self.hand_over(node_id)
+            case _:
+                raise WireError(f"nothing is called {what!r:.40} with {len(arguments)} arguments")
+
+    async def _add(self, node_id: str, address: str) -> None:
+        engine = self._engine
+        if engine.configuration.member(node_id) is not None:
+            raise ChangeRefused(f"{node_id} is a member already")
+        self._driver.learn(node_id, address)
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await self._until(
+                    lambda: (
+                        not engine.is_serving
+                        or (engine.incarnation_of(node_id) and engine.has_caught_up(node_id))
+                    )
+                )
+        except TimeoutError:
+            raise ChangeRefused(
+                f"{node_id} at {address} did not catch up within {CATCH_UP_SECONDS:.0f} s: "
+                "is it running, with this cluster's members in --cluster?"
+            ) from None
+        finally:
+            self._driver.unlearn(node_id)
+        incarnation = engine.incarnation_of(node_id) or ""
+        member = Member(node_id, address, incarnation)
+        await self._change(engine.configuration.with_member(member))
+
+    async def _remove(self, node_id: str) -> None:
+        engine = self._engine
+        if engine.configuration.member(node_id) is None:
+            raise ChangeRefused(f"{node_id} is not a member")
+        if len(engine.configuration.members) == 1:
+            raise ChangeRefused(f"{node_id} is the only member")
+        if node_id == engine.node_id:
+            await self.hand_over(None)
+            await self._until(lambda: self._leader() is not None)
+            await self._forward("remove", (node_id,))
+            return
+        await self._alone(self._change(engine.configuration.without(node_id)))
+
+    async def _alone(self, change: Coroutine[Any, Any, None]) -> None:
+        """One change at a time (D3)."""
+        if self._is_busy or self._engine.is_changing:
+            change.close()
+            raise ChangeRefused("another change of members is under way; wait for it")
+        self._is_busy = True
+        try:
+            await change
+        finally:
+            self._is_busy = False
+
+    async def _change(self, configuration: Configuration) -> None:
+        engine = self._engine
+        if not engine.is_serving:
+            raise ChangeRefused("this node no longer leads; ask again")
+        index, term = engine.change(configuration)
+        self._driver.wake()
+        await self._until(lambda: engine.commit_index >= index or engine.term != term)
+        if engine.log.term_at(index) != term or engine.commit_index < index:
+            raise OutcomeUnknown("leadership changed before the change was committed")
+
+    # Between nodes.
+
+    def _leader(self) -> str | None:
+        """Another node that leads and is linked."""
+        leader = self._engine.leader
+        return leader if leader in self._driver.mesh.links else None
+
+    async def _forward(self, what: str, arguments: tuple[str | None, ...]) -> None:
+        leader = self._leader()
+        if leader is None:
+            raise NoQuorum("no leader is reachable")
+        self._requests += 1
+        future = self._asked[self._requests] = self._loop.create_future()
+        self._driver.tell(leader, ["steer", self._requests, what, list(arguments)])
+        await future
+
+    async def _answer(self, peer: str, request: int, what: str, arguments: list[Any]) -> None:
+        refusal: str | None = None
+        try:
+            if not self._engine.is_serving:
+                raise ChangeRefused("the node that was asked does not lead; ask again")
+            await self._do(what, arguments)
+        except QuorateError as error:
+            refusal = str(error)
+        self._driver.tell(peer, ["steered", request, refusal])
+
+    async def _until(self, holds: Callable[[], object]) -> None:
+        while not holds():
+            self._moved.clear()
+            await self._moved.wait()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
