@@ -2,7 +2,8 @@
 
 An entry is `[version, cluster time, wall time, [[origin, request, [command, …]], …]]` and a command
 `[op code, field, …]` in the order of its type's fields. Op codes are never used again for another
-op; fields are only ever appended, with a default that means what their absence meant.
+op; fields are only ever appended, with a default that means what their absence meant. A snapshot is
+the sections of `core/dumping.py`, each packed by itself.
 
 Not for several threads at once: the packer is shared.
 """
@@ -10,7 +11,7 @@ Not for several threads at once: the packer is shared.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from operator import attrgetter
@@ -19,12 +20,14 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from cluster.core import commands
+from cluster.core import commands, dumping
 from cluster.core.commands import Command, Submit
+from cluster.core.machine import Machine
 from cluster.core.model import Backoff, Event, NewTask, Policy
-from cluster.errors import UnsupportedVersion, WireError
+from cluster.errors import StorageDamaged, UnsupportedVersion, WireError
 
 ENTRY_VERSION = 1
+SNAPSHOT_VERSION = dumping.SNAPSHOT_VERSION
 STRING_CHARACTERS_MAX = 200  # What `describe` shows of a string.
 
 # The one table of op codes. Append only.
@@ -139,6 +142,47 @@ def pack_outcome(replies: Sequence[Any], events: Sequence[Event]) -> bytes:
     """What an entry did, for `Machine.seal`: only ever hashed, never unpacked."""
     packed: bytes = _pack((replies, events))
     return packed
+
+
+def dump_machine(machine: Machine) -> Iterator[bytes]:
+    """The machine between two entries, in sections of about 256 KiB at most.
+
+    Nothing may change meanwhile: a fork's child has the time.
+    """
+    for section in dumping.dump(machine):
+        yield _pack(section)
+
+
+class MachineLoader:
+    """Builds a machine from the sections that `dump_machine` packed, a few milliseconds each."""
+
+    def __init__(self) -> None:
+        self._loader = dumping.Loader()
+
+    def feed(self, raw: bytes) -> None:
+        """Take in the next section.
+
+        Raises:
+            UnsupportedVersion: a newer program wrote the snapshot.
+            StorageDamaged: it is not the section that comes next, or not what was written.
+        """
+        try:
+            self._loader.feed(_unpack(raw))
+        except dumping.UnknownVersion as error:
+            raise UnsupportedVersion(str(error)) from error
+        except (ValueError, WireError) as error:
+            raise StorageDamaged(f"the snapshot cannot be read: {error}") from error
+
+    def finish(self) -> Machine:
+        """The machine.
+
+        Raises:
+            StorageDamaged: the snapshot has not come to its end.
+        """
+        try:
+            return self._loader.finish()
+        except ValueError as error:
+            raise StorageDamaged(f"the snapshot cannot be read: {error}") from error
 
 
 def describe(entry: LogEntry) -> dict[str, Any]:

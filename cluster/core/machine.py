@@ -126,6 +126,11 @@ class Machine:
         """When something becomes due by itself."""
         return Deadline(sweeping.next_cluster_ms(self.state), sweeping.next_wall_ms(self.state))
 
+    def become(self, other: Machine) -> None:
+        """Go on from *other*'s state and hash, which are no longer its own."""
+        self.state = other.state
+        self.state_hash = other.state_hash
+
     def seal(self, raw: bytes, outcome: bytes) -> None:
         """Chain an entry's bytes, and those of what it did, into `state_hash`."""
         running = blake2b(self.state_hash, digest_size=HASH_BYTES)
