@@ -1,0 +1,64 @@
+"""Whether a leader had a reason to go: calm is a promise, too.
+
+A leader is healthy when its process, its disk and its way to a majority have been undisturbed for
+SETTLED_SECONDS, and so have been those of that majority. Whatever else happens, and whoever returns
+with whatever term, such a leader stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from chaos.simulation.network import Network
+from chaos.simulation.world import World
+
+if TYPE_CHECKING:
+    from chaos.simulation.node import SimulatedNode
+
+SETTLED_SECONDS = 5.0  # A dropped link is found silent, dialled and caught up with by then.
+
+
+class Calm:
+    """When each node and each pair of nodes was last disturbed."""
+
+    def __init__(self, world: World, network: Network) -> None:
+        self._world = world
+        self._network = network
+        self._nodes: dict[str, float] = {}
+        self._pairs: dict[frozenset[str], float] = {}
+
+    def disturb(self, name: str, *, until: float = 0.0) -> None:
+        """Note that *name* is in trouble now, or will have been until a moment to come."""
+        self._nodes[name] = max(self._nodes.get(name, 0.0), until, self._world.now)
+
+    def mend(self, name: str) -> None:
+        """Note that the trouble of *name* ends now."""
+        self._nodes[name] = self._world.now
+
+    def disturb_pairs(self, directions: Iterable[tuple[str, str]]) -> None:
+        """Note that these directions change now: a cut, a heal, a reset."""
+        for pair in directions:
+            self._pairs[frozenset(pair)] = self._world.now
+
+    def is_deposed_without_need(
+        self, leader: SimulatedNode, nodes: Sequence[SimulatedNode]
+    ) -> bool:
+        """Whether *leader*, which just stepped down, was healthy."""
+        if not self._is_sane(leader):
+            return False
+        near = [node for node in nodes if node is not leader and self._reaches(leader, node)]
+        return len(near) + 1 > len(nodes) // 2
+
+    def _is_sane(self, node: SimulatedNode) -> bool:
+        return node.is_serving and self._is_settled(self._nodes.get(node.name))
+
+    def _reaches(self, leader: SimulatedNode, other: SimulatedNode) -> bool:
+        there, back = (leader.name, other.name), (other.name, leader.name)
+        network = self._network
+        if any(way in network.cuts or way in network.unusual for way in (there, back)):
+            return False
+        return self._is_sane(other) and self._is_settled(self._pairs.get(frozenset(there)))
+
+    def _is_settled(self, disturbed_at: float | None) -> bool:
+        return disturbed_at is None or self._world.now - disturbed_at > SETTLED_SECONDS

@@ -1,0 +1,196 @@
+"""What must hold at every moment, seen from all nodes at once: Raft's own promises and our calm.
+
+The judge only looks. What it finds broken ends the run; `verdict` judges what is left at the end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chaos.simulation.calm import Calm
+from chaos.simulation.network import Network
+from chaos.simulation.world import World
+from cluster.core import invariants
+from cluster.errors import StorageError
+from cluster.raft.engine import Engine
+
+if TYPE_CHECKING:
+    from chaos.simulation.node import SimulatedNode
+
+LOOK_SECONDS = 1.0  # How often the costly invariants are looked at.
+
+
+class Violation(NamedTuple):
+    """A promise that did not hold."""
+
+    at: float
+    rule: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"+{self.at:.2f} s {self.rule}: {self.what}"
+
+
+class Applied(NamedTuple):
+    """What one log index turned out to hold, for whoever applied it first."""
+
+    term: int
+    command: bytes | None
+    state_hash: bytes
+    node: str
+
+
+class Judge:
+    """A witness (node.Witness) that knows what may not be."""
+
+    def __init__(self, world: World, network: Network) -> None:
+        self.violations: list[Violation] = []
+        self.ledger: dict[int, Applied] = {}
+        self.leaders: dict[int, str] = {}  # By term.
+        self.calm = Calm(world, network)
+        self.excuses: dict[str, str] = {}  # Nodes whose disk was tampered with, and how.
+        self.nodes: list[SimulatedNode] = []
+        self._world = world
+        self._newest = 0  # The highest index in the ledger.
+        self._applied: dict[str, int] = {}  # By node, in this life of its process.
+        self._leads: dict[str, int] = {}  # Nodes that lead, and their term.
+
+    def broken(self, rule: str, what: str) -> None:
+        """Note a violation; nothing after it could be judged, so the run ends."""
+        self.violations.append(Violation(self._world.now, rule, what))
+        self._world.halt()
+
+    # node.Witness.
+
+    def started(self, node: SimulatedNode) -> None:
+        self._applied.pop(node.name, None)
+        self.calm.disturb(node.name)
+
+    def applied(
+        self, node: SimulatedNode, index: int, term: int, command: bytes | None, state_hash: bytes
+    ) -> None:
+        last = self._applied.get(node.name, 0)
+        if index <= last:
+            self.broken("applied goes back", f"{node.name} applied {index} after {last}")
+        self._applied[node.name] = index
+        known = self.ledger.get(index)
+        if known is None:
+            self.ledger[index] = Applied(term, command, state_hash, node.name)
+            self._newest = max(self._newest, index)
+            self._world.record(b"applied", state_hash)
+            return
+        if known.term != term or known.command != command:
+            self.broken(
+                "applied entries agree",
+                f"{node.name} applied another entry {index} (term {term}) "
+                f"than {known.node} (term {known.term})",
+            )
+        elif known.state_hash != state_hash:
+            self.broken(
+                "equal state at equal index",
+                f"{node.name} differs from {known.node} after entry {index}",
+            )
+
+    def moved(self, node: SimulatedNode) -> None:
+        engine = engine_of(node)
+        if engine is None:
+            return
+        last = engine.log[-1][1]
+        if engine.commit_index > last:
+            self.broken(
+                "commit within the log",
+                f"{node.name} commits {engine.commit_index}, its log ends at {last}",
+            )
+        leads = self._leads.get(node.name)
+        if engine.is_leader:
+            if leads != engine.term:
+                self._leads[node.name] = engine.term
+                self._took_over(node, engine)
+        elif leads is not None:
+            del self._leads[node.name]
+            self._stepped_down(node, leads)
+
+    def ended(self, node: SimulatedNode, why: str) -> None:  # noqa: ARG002 - the narrator's
+        self._leads.pop(node.name, None)
+        self._applied.pop(node.name, None)
+        self.calm.disturb(node.name)
+
+    def failed(self, node: SimulatedNode, error: BaseException) -> None:
+        if node.name not in self.excuses or not isinstance(error, StorageError | OSError):
+            self.broken("no node fails by itself", f"{node.name}: {error}")
+
+    def went_wrong(self, node: SimulatedNode, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.broken("no exception is lost", f"{node.name}: {context.get('message')}: {error!r}")
+
+    # Leaders.
+
+    def _took_over(self, node: SimulatedNode, engine: Engine) -> None:
+        term = engine.term
+        self._world.record(b"leads", node.name.encode(), b"%d" % term)
+        other = self.leaders.setdefault(term, node.name)
+        if other != node.name:
+            self.broken("one leader a term", f"{node.name} and {other} both lead term {term}")
+        missing = self._first_missing(engine)
+        if missing is not None:
+            self.broken(
+                "leader completeness",
+                f"{node.name} leads term {term} without entry {missing}, "
+                f"which {self.ledger[missing].node} applied in term {self.ledger[missing].term}",
+            )
+
+    def _first_missing(self, engine: Engine) -> int | None:
+        """The first index that was applied somewhere and is not, or other, in this log."""
+        log = engine.log
+        first = log[0][1]
+        last = log[-1][1]
+        for index, applied in self.ledger.items():
+            if index >= first and (index > last or log[index - first][2] != applied.term):
+                return index
+        return None
+
+    def _stepped_down(self, node: SimulatedNode, term: int) -> None:
+        if self.calm.is_deposed_without_need(node, self.nodes):
+            self.broken(
+                "a healthy leader stays",
+                f"{node.name} lost term {term} though it reached a majority and its disk was sane",
+            )
+
+    # The costly ones, looked at now and then.
+
+    def look(self) -> None:
+        """Compare logs, scan machines, and find what failed unseen."""
+        for node in self.nodes:
+            if node.process is not None:
+                node.process.sweep_tasks()
+        running = [(node, engine_of(node)) for node in self.nodes if node.is_serving]
+        engines = [(node, engine) for node, engine in running if engine is not None]
+        for position, (node, engine) in enumerate(engines):
+            for other, theirs in engines[position + 1 :]:
+                parted = parting(engine, theirs)
+                if parted is not None:
+                    self.broken("log matching", f"{node.name}, {other.name}: entry {parted}")
+            assert node.replica is not None
+            for sentence in invariants.check(node.replica.machine):
+                self.broken("the machine's invariants", f"{node.name}: {sentence}")
+
+
+def engine_of(node: SimulatedNode) -> Engine | None:
+    """The engine of a node that runs one."""
+    return None if node.replica is None else node.replica.engine
+
+
+def parting(engine: Engine, other: Engine) -> int | None:
+    """An index below the last common (index, term) at which the two logs differ; None is right."""
+    mine, theirs = engine.log, other.log
+    first = max(mine[0][1], theirs[0][1])
+    last = min(mine[-1][1], theirs[-1][1])
+    while last >= first and mine[last - mine[0][1]][2] != theirs[last - theirs[0][1]][2]:
+        last -= 1
+    if last < first:
+        return None
+    head = mine[first - mine[0][1] : last + 1 - mine[0][1]]
+    same = theirs[first - theirs[0][1] : last + 1 - theirs[0][1]]
+    if head == same:
+        return None
+    return next(a[1] for a, b in zip(head, same, strict=True) if a != b)

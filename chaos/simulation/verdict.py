@@ -1,0 +1,167 @@
+"""What must hold of a whole run, once it is over: the clients' history against the merged log.
+
+The log as applied is replayed through a machine of its own, so that every answer that a client got
+can be compared with the one it should have got. Pure functions of what was recorded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from chaos.simulation.history import Attempt, Kind, Outcome
+from chaos.simulation.judge import Applied
+from chaos.simulation.workload import tag_of
+from cluster import codec
+from cluster.core.machine import Machine
+
+Finding = tuple[str, str]  # The rule, and what broke it.
+
+
+class Replayed(NamedTuple):
+    """What the merged log says."""
+
+    positions: Mapping[str, list[int]]  # Tag -> the indexes of the entries that carry it.
+    replies: Mapping[str, Any]  # Tag -> the reply to its first command.
+    answers: Mapping[int, Any]  # By position in the list of reads.
+    machine: Machine
+
+
+def judge_history(ledger: Mapping[int, Applied], attempts: Sequence[Attempt]) -> list[Finding]:
+    """Everything that the history and the log do not agree on."""
+    holes = [
+        index
+        for index in range(min(ledger, default=1), max(ledger, default=0))
+        if index not in ledger
+    ]
+    if holes:
+        return [("applied without holes", f"nobody applied entry {holes[0]}")]
+    reads = [
+        each for each in attempts if each.kind is not Kind.WRITE and each.outcome is Outcome.OK
+    ]
+    replayed = replay(ledger, reads)
+    return [
+        *_writes(ledger, attempts, replayed),
+        *_reads(reads, replayed),
+        *_order(attempts),
+        *_sessions(attempts),
+    ]
+
+
+def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
+    """Apply the merged log to a new machine, answering each read where it says it was answered."""
+    machine = Machine()
+    positions: dict[str, list[int]] = defaultdict(list)
+    replies: dict[str, Any] = {}
+    answers: dict[int, Any] = {}
+    waiting: dict[int, list[int]] = defaultdict(list)
+    for number, read in enumerate(reads):
+        waiting[read.index].append(number)
+    for index in sorted(ledger):
+        applied = ledger[index]
+        if applied.command is not None:
+            _apply(machine, index, applied, positions, replies)
+        for number in waiting.get(index, ()):
+            answers[number] = machine.answer(reads[number].asked)
+    return Replayed(positions, replies, answers, machine)
+
+
+def _apply(
+    machine: Machine,
+    index: int,
+    applied: Applied,
+    positions: dict[str, list[int]],
+    replies: dict[str, Any],
+) -> None:
+    assert applied.command is not None
+    entry = codec.unpack_entry(applied.command)
+    commands = [command for group in entry.groups for command in group.commands]
+    done = machine.apply_entry(
+        commands,
+        index=index,
+        term=applied.term,
+        cluster_time_ms=entry.cluster_time_ms,
+        wall_time_ms=entry.wall_time_ms,
+    )
+    for command, reply in zip(commands, done.replies, strict=True):
+        tag = tag_of(command)
+        if tag is not None:
+            positions[tag].append(index)
+            replies.setdefault(tag, reply)
+
+
+def _writes(
+    ledger: Mapping[int, Applied], attempts: Sequence[Attempt], replayed: Replayed
+) -> Iterator[Finding]:
+    """Acknowledged: once, where it was told, with that reply. Refused: never. Unknown: at most."""
+    for attempt in attempts:
+        if attempt.kind is not Kind.WRITE:
+            continue
+        at = replayed.positions.get(attempt.tag, [])
+        is_tagged = tag_of(attempt.asked) is not None
+        if attempt.outcome is Outcome.OK:
+            entry = ledger.get(attempt.index)
+            if entry is None or entry.term != attempt.term:
+                yield "acknowledged is kept", f"{attempt.tag} at {attempt.index} is in no log"
+            elif is_tagged and at != [attempt.index]:
+                yield "acknowledged once, as told", f"{attempt.tag}: {at}, told {attempt.index}"
+            elif is_tagged and replayed.replies[attempt.tag] != attempt.value:
+                yield "the reply is the machine's", f"{attempt.tag} got {attempt.value}"
+        elif attempt.outcome is Outcome.FAIL and at:
+            yield "what failed never happened", f"{attempt.tag} is in entry {at[0]}"
+        elif len(at) > 1:
+            yield "a proposal commits at most once", f"{attempt.tag} is in entries {at}"
+
+
+def _reads(reads: Sequence[Attempt], replayed: Replayed) -> Iterator[Finding]:
+    for number, read in enumerate(reads):
+        if number in replayed.answers and replayed.answers[number] != read.value:
+            yield (
+                "a read shows the state of its index",
+                f"{read.process} at {read.index} on {read.node}: {read.asked}",
+            )
+
+
+def _order(attempts: Sequence[Attempt]) -> Iterator[Finding]:
+    """What returned before another began has no higher index, and a write a lower one."""
+    done = sorted((each for each in attempts if each.outcome is Outcome.OK), key=_returned)
+    moments = [each.returned for each in done]
+    highest: list[Attempt] = []
+    for each in done:
+        highest.append(each if not highest or each.index > highest[-1].index else highest[-1])
+    for each in done:
+        before = bisect_left(moments, each.invoked)
+        if each.kind is Kind.STALE or before == 0:
+            continue
+        earlier = highest[before - 1]
+        is_write = each.kind is Kind.WRITE and earlier.kind is Kind.WRITE
+        if each.index < earlier.index or (is_write and each.index == earlier.index):
+            yield (
+                "linearizable",
+                (
+                    f"{each.kind} of {each.process} at {each.index} began "
+                    f"{each.invoked - earlier.returned:.4f} s after {earlier.kind} of "
+                    f"{earlier.process} at {earlier.index} had returned"
+                ),
+            )
+
+
+def _sessions(attempts: Sequence[Attempt]) -> Iterator[Finding]:
+    """What a reader asked for at least is what it got."""
+    for each in attempts:
+        if each.outcome is Outcome.OK and each.index < each.min_index:
+            yield (
+                "a session never goes back",
+                f"{each.process} asked {each.node} for {each.min_index}, got {each.index}",
+            )
+
+
+def _returned(attempt: Attempt) -> float:
+    return attempt.returned
+
+
+def summary(attempts: Sequence[Attempt]) -> dict[str, int]:
+    """How many attempts ended how."""
+    return dict(sorted(Counter(str(each.outcome) for each in attempts).items()))

@@ -1,0 +1,318 @@
+"""Clients: processes of their own that submit, work and read through any node, and write it down.
+
+They behave as real ones do: what may have happened is repeated with the same id, on another node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from chaos.simulation.dice import Dice
+from chaos.simulation.history import Attempt, History, Kind, Outcome
+from chaos.simulation.loop import SimulatedLoop
+from chaos.simulation.network import Network
+from chaos.simulation.node import Operation, SimulatedNode
+from chaos.simulation.world import Event, World
+from cluster.core.commands import (
+    Command,
+    Complete,
+    Fail,
+    Heartbeat,
+    Offer,
+    Offered,
+    Refusal,
+    Refused,
+    Register,
+    Release,
+    Submit,
+)
+from cluster.core.model import Backoff, Lease, NewTask, Policy
+from cluster.core.queries import Count, GetTask, Query, WorkerLeases
+from cluster.errors import NotCaughtUp, NotCommitted
+from cluster.replica import Consistency, Replica
+
+TIMEOUT_SECONDS = 7.0  # A client's patience; longer than the replica's own.
+REPEATS_MAX = 6
+QUEUES = ("default", "mail")
+
+
+class Broken(Exception):
+    """The connection to the node broke while a request was under way."""
+
+
+class NotServed(Exception):
+    """Nothing listened: the request certainly did nothing."""
+
+
+class Client:
+    """One process: it asks nodes, and knows how new what it has seen was."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        name: str,
+        nodes: Sequence[SimulatedNode],
+        dice: Dice,
+        history: History,
+    ) -> None:
+        self.world = world
+        self.name = name
+        self.nodes = nodes
+        self.dice = dice
+        self.history = history
+        self.seen_index = 0
+        self.process = SimulatedLoop(world, name)
+        self._network = network
+        self._tags = 0
+
+    def begin(self) -> None:
+        """Start the process."""
+        self.process.start(self.run())
+
+    async def run(self) -> None:
+        """Live until the world ends, or `end` is called."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """End the process; what is under way is never known to it."""
+        self.process.kill()
+
+    async def rest(self, mean_seconds: float) -> None:
+        """Do nothing for a random while."""
+        await asyncio.sleep(self.dice.expovariate(1 / mean_seconds))
+
+    def pick(self) -> SimulatedNode:
+        """Any node."""
+        return self.dice.choice(self.nodes)
+
+    # Requests.
+
+    async def write(
+        self, make: Callable[[str], Command[Any]], *, node: SimulatedNode | None = None
+    ) -> Attempt:
+        """Propose what *make* makes of a tag of its own, once."""
+        self._tags += 1
+        tag = f"{self.name}/{self._tags}"
+        command = make(tag)
+        attempt = self._begin(node or self.pick(), Kind.WRITE, command, tag)
+        return await self._ask(attempt, lambda replica: replica.propose(command))
+
+    async def write_until_known(self, make: Callable[[str], Command[Any]]) -> Attempt:
+        """Propose until it is known to have happened, or patience ends; each time a new tag."""
+        for _ in range(REPEATS_MAX):
+            attempt = await self.write(make)
+            if attempt.outcome is Outcome.OK:
+                break
+            await self.rest(0.2)
+        return attempt
+
+    async def read(self, query: Query[Any], *, kind: Kind = Kind.READ) -> Attempt:
+        """Ask any node."""
+        min_index = self.seen_index if kind is Kind.STALE else 0
+        attempt = self._begin(self.pick(), kind, query, "")
+        attempt.min_index = min_index
+        consistency = Consistency.LINEARIZABLE if kind is Kind.READ else Consistency.STALE
+
+        async def operation(replica: Replica) -> Any:
+            return await replica.read(query, consistency=consistency, min_index=min_index)
+
+        return await self._ask(attempt, operation)
+
+    def _begin(self, node: SimulatedNode, kind: Kind, asked: Any, tag: str) -> Attempt:
+        attempt = Attempt(self.name, kind, node.name, asked, tag, self.world.now)
+        self.history.attempts.append(attempt)
+        return attempt
+
+    async def _ask(self, attempt: Attempt, operation: Operation) -> Attempt:
+        answer: asyncio.Future[Any] = self.process.create_future()
+        self.world.after(
+            self._network.latency(self.name, attempt.node),
+            self._arrive,
+            attempt.node,
+            operation,
+            answer,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                value = await answer
+        except (NotCommitted, NotCaughtUp, NotServed):
+            attempt.outcome = Outcome.FAIL
+        except Exception:  # noqa: BLE001 - whatever else it was, it may have happened.
+            attempt.outcome = Outcome.INFO
+        else:
+            attempt.outcome = Outcome.OK
+            attempt.index, attempt.term = value.index, value.term
+            attempt.value = value.reply if attempt.kind is Kind.WRITE else value.value
+            self.seen_index = max(self.seen_index, value.index)
+        attempt.returned = self.world.now
+        self.world.record(attempt.outcome.encode(), b"%d" % attempt.index)
+        return attempt
+
+    def _arrive(self, name: str, operation: Operation, answer: asyncio.Future[Any]) -> None:
+        """The request reaches the node's machine, or does not."""
+        node = next(node for node in self.nodes if node.name == name)
+        if self._network.is_cut(self.name, name) or not node.is_powered:
+            return
+        is_served = node.serve(
+            operation,
+            lambda value, error: self._reply(name, answer, value, error),
+            lambda: self._reply(name, answer, None, Broken()),
+        )
+        if not is_served:
+            self._reply(name, answer, None, NotServed())
+
+    def _reply(
+        self, name: str, answer: asyncio.Future[Any], value: Any, error: BaseException | None
+    ) -> None:
+        if self._network.is_cut(name, self.name):
+            return
+        when = self.world.now + self._network.latency(name, self.name)
+        self.world.push(when, Event(self.process, _settle, (answer, value, error), None))
+
+
+def _settle(answer: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(value)
+    else:
+        answer.set_exception(error)
+
+
+class Submitter(Client):
+    """Submits tasks, several at a time if it may, and sometimes asks what became of them."""
+
+    pause_seconds = 0.1
+    burst = 1
+    payload_bytes = 16
+    _tasks = 0
+
+    async def run(self) -> None:
+        while True:
+            await self.rest(self.pause_seconds)
+            count = self.dice.randint(1, self.burst)
+            await asyncio.gather(*[self._submit() for _ in range(count)])
+
+    async def _submit(self) -> None:
+        tasks = tuple(self._new_task() for _ in range(self.dice.choice((1, 1, 1, 5))))
+        await self.write_until_known(
+            lambda tag: Submit(tuple(task._replace(submitted_by=tag) for task in tasks))
+        )
+        if self.dice.random() < 0.1:
+            await self.read(GetTask(tasks[0].id), kind=self.dice.choice((Kind.READ, Kind.STALE)))
+
+    def _new_task(self) -> NewTask:
+        self._tasks += 1
+        roll = self.dice
+        return NewTask(
+            f"{self.name}-{self._tasks}",
+            roll.choice(("echo", "sum")),
+            roll.randbytes(roll.randint(0, self.payload_bytes)),
+            "application/octet-stream",
+            queue=roll.choice(QUEUES),
+            priority=roll.randint(0, 9),
+            delay_ms=roll.choice((0, 0, 0, 500, 3_000)),
+            policy=Policy(
+                max_attempts=roll.choice((1, 3)),
+                backoff=Backoff(initial_ms=200),
+                timeout_ms=roll.choice((None, 2_000)),
+                ttl_ms=roll.choice((None, None, 4_000)),
+            ),
+        )
+
+
+class Reader(Client):
+    """Reads what there is, from anywhere."""
+
+    pause_seconds = 0.1
+
+    async def run(self) -> None:
+        while True:
+            await self.rest(self.pause_seconds)
+            await self.read(Count(), kind=self.dice.choice((Kind.READ, Kind.STALE)))
+
+
+class Worker(Client):
+    """Registers, takes what it is leased, completes or fails it; begins anew when it is lost."""
+
+    pause_seconds = 0.2
+    slots = 3
+    _sessions = 0
+
+    async def run(self) -> None:
+        while True:
+            self._sessions += 1
+            await self._session(f"{self.name}-{self._sessions}")
+
+    async def _session(self, worker_id: str) -> None:
+        node = self.pick().name
+        joined = await self.write_until_known(
+            lambda tag: Register(worker_id, tag, QUEUES, (), (), self.slots, node)
+        )
+        if joined.outcome is not Outcome.OK or isinstance(joined.value, Refused):
+            return
+        epoch = 0
+        while True:
+            epoch += 1
+            offered = await self.write_until_known(partial(self._offer, worker_id, epoch))
+            if _is_over(offered):
+                return
+            await self.rest(self.pause_seconds)
+            leases = await self._leases(worker_id, offered)
+            for lease in leases:
+                await self._settle(lease)
+            tokens = tuple(lease.token for lease in leases)
+            beat = await self.write(partial(Heartbeat, worker_id, tokens))
+            if _is_over(beat):
+                return
+
+    def _offer(self, worker_id: str, epoch: int, _tag: str) -> Offer:
+        return Offer(worker_id, epoch, self.slots, is_standing=True)
+
+    async def _leases(self, worker_id: str, offered: Attempt) -> tuple[Lease, ...]:
+        if isinstance(offered.value, Offered) and offered.value.leases:
+            return offered.value.leases
+        asked = await self.read(WorkerLeases(worker_id))
+        return asked.value if asked.outcome is Outcome.OK else ()
+
+    async def _settle(self, lease: Lease) -> None:
+        await self.rest(0.05)
+        chance = self.dice.random()
+        if chance < 0.1:
+            return  # It forgets: the lease comes back by itself.
+        if chance < 0.2:
+            await self.write(lambda _tag: Release(lease.task_id, lease.token))
+        elif chance < 0.35:
+            await self.write_until_known(lambda tag: Fail(lease.task_id, lease.token, tag))
+        else:
+            await self.write_until_known(
+                lambda tag: Complete(lease.task_id, lease.token, tag.encode())
+            )
+
+
+def _is_over(attempt: Attempt) -> bool:
+    return isinstance(attempt.value, Refused) and attempt.value.refusal in (
+        Refusal.WORKER_LOST,
+        Refusal.WORKER_UNKNOWN,
+    )
+
+
+def tag_of(command: Command[Any]) -> str | None:
+    """The tag that a client put into *command*."""
+    match command:
+        case Submit(tasks) if tasks:
+            return tasks[0].submitted_by
+        case Register():
+            return command.name
+        case Heartbeat():
+            return command.node
+        case Complete():
+            return command.result.decode()
+        case Fail():
+            return command.error
+        case _:
+            return None
