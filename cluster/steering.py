@@ -133,7 +133,7 @@ class Steering:
             self._driver.unlearn(node_id)
         incarnation = engine.incarnation_of(node_id) or ""
         member = Member(node_id, address, incarnation)
-        await self._change(engine.configuration.with_member(member))
+        await self._change(lambda now: now.with_member(member))
 
     async def _remove(self, node_id: str) -> None:
         engine = self._engine
@@ -146,11 +146,11 @@ class Steering:
             await self._until(lambda: self._leader() is not None)
             await self._forward("remove", (node_id,))
             return
-        await self._alone(self._change(engine.configuration.without(node_id)))
+        await self._alone(self._change(lambda now: now.without(node_id)))
 
     async def _alone(self, change: Coroutine[Any, Any, None]) -> None:
-        """One change at a time (D3)."""
-        if self._is_busy or self._engine.is_changing:
+        """One change at a time (D3); what the leader does by itself is waited for."""
+        if self._is_busy:
             change.close()
             raise ChangeRefused("another change of members is under way; wait for it")
         self._is_busy = True
@@ -159,11 +159,12 @@ class Steering:
         finally:
             self._is_busy = False
 
-    async def _change(self, configuration: Configuration) -> None:
+    async def _change(self, changed: Callable[[Configuration], Configuration]) -> None:
         engine = self._engine
+        await self._until(lambda: not engine.is_changing or not engine.is_serving)
         if not engine.is_serving:
             raise ChangeRefused("this node no longer leads; ask again")
-        index, term = engine.change(configuration)
+        index, term = engine.change(changed(engine.configuration))
         self._driver.wake()
         await self._until(lambda: engine.commit_index >= index or engine.term != term)
         if engine.log.term_at(index) != term or engine.commit_index < index:
@@ -187,8 +188,10 @@ class Steering:
 
     async def _answer(self, peer: str, request: int, what: str, arguments: list[Any]) -> None:
         refusal: str | None = None
+        engine = self._engine
         try:
-            if not self._engine.is_serving:
+            await self._until(lambda: engine.is_serving or not engine.is_leader)
+            if not engine.is_serving:
                 raise ChangeRefused("the node that was asked does not lead; ask again")
             await self._do(what, arguments)
         except QuorateError as error:

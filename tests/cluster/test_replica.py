@@ -3,76 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from cluster.core.commands import Cancel, Refused, Submit, Submitted
-from cluster.core.model import NewTask
+from cluster.core.commands import Cancel, Refused, Submitted
 from cluster.core.queries import Count, GetTask
 from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, OutcomeUnknown
-from cluster.replica import Consistency, Replica, ReplicaSettings, Role
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def a_task(task_id: str | None = None) -> Submit:
-    task = NewTask(task_id or str(uuid.uuid4()), "echo", b"1", "application/json")
-    return Submit((task,))
-
-
-class Cluster:
-    def __init__(self, size: int, data: Path) -> None:
-        self.addresses = {f"node{n}": f"127.0.0.1:{free_port()}" for n in range(1, size + 1)}
-        self.data = data
-        self.replicas: dict[str, Replica] = {}
-
-    async def start(self, node_id: str) -> Replica:
-        settings = ReplicaSettings(
-            node_id=node_id,
-            members=self.addresses,
-            data=self.data / node_id,
-            http=f"{node_id}.example:80",
-        )
-        replica = self.replicas[node_id] = await Replica.start(settings)
-        return replica
-
-    async def stop(self, node_id: str) -> None:
-        await self.replicas.pop(node_id).stop()
-
-    def leader(self) -> Replica:
-        return next(r for r in self.replicas.values() if r.status().role is Role.LEADER)
-
-    def follower(self) -> Replica:
-        return next(r for r in self.replicas.values() if r.status().role is not Role.LEADER)
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Callable[[int], Awaitable[Cluster]]]:
-    made: list[Cluster] = []
-
-    async def make(size: int) -> Cluster:
-        cluster = Cluster(size, tmp_path)
-        made.append(cluster)
-        for node_id in cluster.addresses:
-            await cluster.start(node_id)
-        await next(iter(cluster.replicas.values())).read(Count())
-        return cluster
-
-    yield make
-    for cluster in made:
-        for node_id in list(cluster.replicas):
-            await cluster.stop(node_id)
-
-
-MakeCluster = Callable[[int], Awaitable[Cluster]]
+from cluster.replica import Consistency, Replica, ReplicaSettings
+from tests.cluster.conftest import MakeCluster, a_task
 
 
 @pytest.mark.parametrize("size", [1, 3])

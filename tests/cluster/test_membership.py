@@ -1,0 +1,134 @@
+"""Members in, out, wiped and back, on real sockets and disks."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from cluster.core.queries import Count
+from cluster.errors import ChangeRefused, NoQuorum, OutcomeUnknown
+from cluster.replica import Consistency, Role
+from tests.cluster.conftest import Cluster, MakeCluster, a_task, free_port
+
+
+def member_ids(cluster: Cluster, node_id: str) -> list[str]:
+    return [member.id for member in cluster.replicas[node_id].status().members]
+
+
+async def test_leadership_is_handed_over_when_asked(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    follower = nodes.follower()
+    term = follower.status().term
+
+    await follower.change_leader(follower.node_id)
+    await follower.propose(a_task())
+
+    assert follower.status().role is Role.LEADER
+    assert follower.status().term == term + 1
+
+
+async def test_a_leader_that_stops_leaves_another_leading_at_once(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    stopped = nodes.leader()
+
+    await nodes.stop(stopped.node_id)
+
+    assert any(r.status().role is Role.LEADER for r in nodes.replicas.values())
+
+
+async def test_a_new_member_catches_up_and_counts(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    for _ in range(30):
+        await nodes.follower().propose(a_task())
+    nodes.addresses["node4"] = f"127.0.0.1:{free_port()}"
+    joined = await nodes.start("node4")
+
+    await nodes.follower().add_member("node4", nodes.addresses["node4"])
+    index = (await nodes.leader().propose(a_task())).index
+
+    answered = await joined.read(Count(), consistency=Consistency.STALE, min_index=index)
+    assert sum(count for _, count in answered.value.by_status) == 31
+    assert len(joined.status().members) == 4
+
+
+async def test_a_removed_member_is_no_longer_needed(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    removed, kept = [r.node_id for r in nodes.replicas.values() if r is not nodes.leader()]
+
+    await nodes.leader().remove_member(removed)
+    await nodes.stop(removed)
+
+    await nodes.replicas[kept].propose(a_task())
+    assert removed not in member_ids(nodes, kept)
+
+
+async def test_a_leader_can_be_removed(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    leader = nodes.leader()
+
+    await leader.remove_member(leader.node_id)
+
+    other = next(r for r in nodes.replicas.values() if r is not leader)
+    await other.propose(a_task())
+    assert leader.node_id not in [member.id for member in other.status().members]
+
+
+async def test_what_cannot_be_changed_is_refused_with_the_reason(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+
+    with pytest.raises(ChangeRefused, match="node2 is a member already"):
+        await nodes.follower().add_member("node2", "127.0.0.1:1")
+    with pytest.raises(ChangeRefused, match="node9 is not a member"):
+        await nodes.leader().remove_member("node9")
+    with pytest.raises(ChangeRefused, match="node9 is not a member that could lead"):
+        await nodes.follower().change_leader("node9")
+
+
+async def test_a_cluster_does_not_form_before_all_have_met(cluster: MakeCluster) -> None:
+    nodes = await cluster(3, start=["node1", "node2"])
+
+    with pytest.raises((NoQuorum, OutcomeUnknown)):
+        await nodes.replicas["node1"].propose(a_task(), timeout_seconds=1)
+    await nodes.start("node3")
+
+    await nodes.replicas["node1"].propose(a_task())
+
+
+async def test_a_wiped_member_does_not_count_until_it_has_caught_up(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    leader = nodes.leader()
+    behind, wiped = [id_ for id_ in nodes.replicas if id_ != leader.node_id]
+    await nodes.stop(behind)
+    for _ in range(20):
+        await leader.propose(a_task())
+    # The leader and the wiped one alone hold the twenty: with the leader away, what is left is a
+    # majority in number, but not in memory.
+    await nodes.stop(leader.node_id)
+    await nodes.stop(wiped)
+    shutil.rmtree(nodes.data / wiped)
+    await nodes.start(behind)
+    await nodes.start(wiped)
+
+    with pytest.raises(NoQuorum):
+        await nodes.replicas[behind].propose(a_task(), timeout_seconds=2)
+    await nodes.start(leader.node_id)
+
+    answered = await nodes.replicas[wiped].read(Count())
+    assert sum(count for _, count in answered.value.by_status) == 20
+
+
+async def test_a_wiped_member_counts_again_once_it_is_readmitted(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    leader = nodes.leader()
+    other, wiped = [id_ for id_ in nodes.replicas if id_ != leader.node_id]
+    await nodes.stop(wiped)
+    shutil.rmtree(nodes.data / wiped)
+    await nodes.start(wiped)
+    await nodes.replicas[wiped].read(Count())
+    while not nodes.replicas[wiped]._engine.is_member:
+        await nodes.replicas[wiped].propose(a_task())
+
+    await nodes.stop(other)
+
+    await nodes.replicas[wiped].propose(a_task())
