@@ -34,14 +34,14 @@ from cluster.proposals import Parcel, Proposal, Proposals
 from cluster.raft.driver import Driver, DriverHooks
 from cluster.raft.engine import Start, Timing
 from cluster.raft.identity import claim
-from cluster.raft.log import Log
+from cluster.raft.log import SEGMENT_BYTES, Log
 from cluster.raft.membership import Member, unformed
 from cluster.raft.security import Security, TlsFiles
 from cluster.raft.snapshots import Place
 from cluster.raft.storage import Storage
 from cluster.raft.transport import Link
 from cluster.raft.wire import WIRE_VERSION, Channel, Greeting
-from cluster.snapshotting import Snapshots, restore
+from cluster.snapshotting import LOG_BYTES, Snapshots, restore
 from cluster.steering import Steering
 from cluster.watching import Watch
 
@@ -66,6 +66,8 @@ class ReplicaSettings:
     secret: bytes | None = None  # The cluster's shared secret, which members prove to each other.
     tls: TlsFiles | None = None  # Or their certificates.
     lease_seconds: float = 15.0
+    segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.
+    snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.
 
 
 class Consistency(StrEnum):
@@ -173,6 +175,7 @@ class Replica(DriverHooks):
             driver=self._driver,
             machine=machine,
             log_thread=self._log_thread,
+            log_bytes=settings.snapshot_bytes,
             on_installed=self._snapshot_installed,
         )
         self._steering = Steering(self._driver)
@@ -219,7 +222,7 @@ class Replica(DriverHooks):
                 incarnation=host.token(),
             )
             machine, place = await restore(storage)
-            log = Log.recover(storage)
+            log = Log.recover(storage, segment_bytes=settings.segment_bytes)
             start = Start(configuration=unformed(settings.members))
             if place is not None:
                 start = Start(configuration=place.configuration, index=place.log_index)

@@ -69,7 +69,7 @@ class Snapshots:
         driver: Driver,
         machine: Machine,
         log_thread: Executor,
-        log_bytes: int = LOG_BYTES,
+        log_bytes: int,
         on_installed: Callable[[Place], None],
     ) -> None:
         self._host = host

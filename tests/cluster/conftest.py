@@ -28,18 +28,19 @@ def a_task(task_id: str | None = None) -> Submit:
 
 
 class Cluster:
-    def __init__(self, size: int, data: Path) -> None:
+    def __init__(self, size: int, data: Path, options: dict[str, Any]) -> None:
         self.addresses = {f"node{n}": f"127.0.0.1:{free_port()}" for n in range(1, size + 1)}
         self.data = data
+        self.options = options
         self.replicas: dict[str, Replica] = {}
 
-    async def start(self, node_id: str, **options: Any) -> Replica:
+    async def start(self, node_id: str) -> Replica:
         settings = ReplicaSettings(
             node_id=node_id,
             members=self.addresses,
             data=self.data / node_id,
             http=f"{node_id}.example:80",
-            **options,
+            **self.options,
         )
         replica = self.replicas[node_id] = await Replica.start(settings)
         return replica
@@ -58,8 +59,8 @@ class Cluster:
 async def cluster(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Cluster]]]:
     made: list[Cluster] = []
 
-    async def make(size: int, start: Iterable[str] | None = None) -> Cluster:
-        cluster = Cluster(size, tmp_path)
+    async def make(size: int, start: Iterable[str] | None = None, **options: Any) -> Cluster:
+        cluster = Cluster(size, tmp_path, options)
         made.append(cluster)
         for node_id in start or cluster.addresses:
             await cluster.start(node_id)

@@ -75,7 +75,7 @@ class Member(DriverHooks):
         raise AssertionError("nothing is compacted here")
 
     def link_down(self, peer: str) -> None:
-        pass
+        self.heard.append((peer, None, None))
 
     def failed(self, error: BaseException) -> None:
         self.failure = error

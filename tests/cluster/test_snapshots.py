@@ -1,0 +1,159 @@
+"""Snapshots taken, restored, sent and refused, on real disks and sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cluster.core.queries import Count, GetTask
+from cluster.errors import StorageDamaged
+from cluster.replica import Consistency, Replica
+from tests.cluster.conftest import Cluster, MakeCluster, a_task
+
+
+async def submit(replica: Replica, count: int) -> list[str]:
+    commands = [a_task() for _ in range(count)]
+    await asyncio.gather(*(replica.propose(command) for command in commands))
+    return [command.tasks[0].id for command in commands]
+
+
+async def take(replica: Replica) -> None:
+    await asyncio.shield(replica._snapshots.take())
+
+
+def snapshot_files(nodes: Cluster, node_id: str) -> list[Path]:
+    return sorted((nodes.data / node_id).glob("*.snapshot"))
+
+
+async def test_a_node_restarts_from_its_snapshot_and_the_log_after_it(cluster: MakeCluster) -> None:
+    nodes = await cluster(1)
+    node = nodes.leader()
+    before = await submit(node, 200)
+    await take(node)
+    after = await submit(node, 50)
+    index = node.status().applied_index
+
+    await nodes.stop("node1")
+    node = await nodes.start("node1")
+
+    for task_id in (*before, *after):
+        assert (await node.read(GetTask(task_id), min_index=index)).value is not None
+
+
+async def test_older_snapshots_go_once_a_newer_one_is_durable(cluster: MakeCluster) -> None:
+    nodes = await cluster(1)
+    node = nodes.leader()
+    for _ in range(3):
+        await submit(node, 10)
+        await take(node)
+
+    assert len(snapshot_files(nodes, "node1")) == 1
+
+
+async def test_the_log_is_cut_but_for_a_tail(
+    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 5)
+    nodes = await cluster(1)
+    node = nodes.leader()
+    for _ in range(30):
+        await submit(node, 1)
+
+    await take(node)
+
+    assert node._engine.log.first_index == node._engine.applied_index - 5
+
+
+async def test_a_follower_that_is_too_far_behind_is_sent_a_snapshot(
+    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 0)
+    nodes = await cluster(3)
+    leader = nodes.leader()
+    away = nodes.follower().node_id
+    await nodes.stop(away)
+    task_ids = await submit(leader, 2_000)
+    await take(leader)
+    await submit(leader, 10)
+    index = leader.status().applied_index
+
+    back = await nodes.start(away)
+    for task_id in task_ids[::100]:
+        answered = await back.read(GetTask(task_id), consistency=Consistency.STALE, min_index=index)
+        assert answered.value is not None
+
+    await leader.read(Count())
+    index = (await leader.propose(a_task())).index
+    await back.read(Count(), consistency=Consistency.STALE, min_index=index)
+    assert snapshot_files(nodes, away)
+    assert back.machine.state_hash == leader.machine.state_hash
+
+
+async def test_a_node_that_was_sent_a_snapshot_restarts_with_it(
+    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 0)
+    nodes = await cluster(3)
+    leader = nodes.leader()
+    away = nodes.follower().node_id
+    await nodes.stop(away)
+    await submit(leader, 100)
+    await take(leader)
+    index = leader.status().applied_index
+    back = await nodes.start(away)
+    await back.read(Count(), consistency=Consistency.STALE, min_index=index)
+
+    await nodes.stop(away)
+    again = await nodes.start(away)
+
+    answered = await again.read(Count(), min_index=index)
+    assert sum(count for _, count in answered.value.by_status) == 100
+
+
+@pytest.mark.parametrize("place", [0, 30, -20, -1])
+async def test_a_damaged_snapshot_stops_the_node_and_names_the_file(
+    cluster: MakeCluster, place: int
+) -> None:
+    nodes = await cluster(1)
+    await submit(nodes.leader(), 10)
+    await take(nodes.leader())
+    await nodes.stop("node1")
+    [file] = snapshot_files(nodes, "node1")
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0x10
+    file.write_bytes(content)
+
+    with pytest.raises(StorageDamaged, match=file.name):
+        await nodes.start("node1")
+
+
+async def test_a_missing_snapshot_stops_the_node(
+    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 0)
+    nodes = await cluster(1, segment_bytes=1_000)
+    await submit(nodes.leader(), 100)
+    for _ in range(20):
+        await submit(nodes.leader(), 1)
+    await take(nodes.leader())
+    await nodes.stop("node1")
+    [file] = snapshot_files(nodes, "node1")
+    file.unlink()
+
+    with pytest.raises(StorageDamaged, match="a snapshot is missing"):
+        await nodes.start("node1")
+
+
+async def test_writes_go_on_while_a_snapshot_is_taken(cluster: MakeCluster) -> None:
+    nodes = await cluster(1)
+    node = nodes.leader()
+    await submit(node, 5_000)
+
+    taking = node._snapshots.take()
+    while not taking.done():
+        await node.propose(a_task())
+
+    await taking
+    assert snapshot_files(nodes, "node1")
