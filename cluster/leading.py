@@ -57,6 +57,7 @@ class Leading:
         self._held: list[Handed] = []  # Until this leader serves.
         self._taken: dict[str, int] = {}  # Origin -> the newest parcel taken in `_taken_term`.
         self._taken_term = 0
+        self._started_term = driver.engine.term  # What was taken in it before is forgotten.
         self._clock_base_ms = 0
         self._clock_start = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -93,10 +94,11 @@ class Leading:
     def take(self, handed: Handed) -> None:
         """Take in what another node hands over, or tell it that it is certainly refused."""
         engine = self._engine
-        if handed.term == self._taken_term and handed.number <= self._taken.get(handed.origin, 0):
-            return  # Sent again over a new link: the log decides its fate.
         if not engine.is_leader or engine.term != handed.term:
-            self._driver.tell(handed.peer, ["refuse", handed.origin, handed.number])
+            if self._is_certainly_not_taken(handed):
+                self._driver.tell(handed.peer, ["refuse", handed.origin, handed.number])
+        elif self._was_taken(handed):
+            return  # Sent again over a new link: the log decides its fate.
         elif not engine.is_serving:
             self._held.append(handed)
         else:
@@ -147,6 +149,20 @@ class Leading:
             self._is_tick_open = True
             self._intake.append((NOBODY, 0, [codec.pack_command(Tick())]))
             self._dispatch()
+
+    def _was_taken(self, handed: Handed) -> bool:
+        newest = self._taken.get(handed.origin, 0)
+        return handed.term == self._taken_term and handed.number <= newest
+
+    def _is_certainly_not_taken(self, handed: Handed) -> bool:
+        """Whether this node never led that term, or remembers all that it took in it.
+
+        Of a term from before its last start, or before the last one that it led, it does not: then
+        it says nothing, and the log decides.
+        """
+        if handed.term == self._taken_term:
+            return not self._was_taken(handed)
+        return handed.term > max(self._started_term, self._taken_term)
 
     def _retake_held(self) -> None:
         held, self._held = self._held, []

@@ -51,6 +51,7 @@ A = TypeVar("A")
 PROPOSE_TIMEOUT_SECONDS = 5.0  # How long a write or a read waits for a leader.
 CHANGE_TIMEOUT_SECONDS = 90.0  # How long a change of members may take, catching up included.
 WAITING_MAX = 20_000  # Proposals that may wait for a leader; more are refused at once.
+_REFUSED_SECONDS = 0.05
 _EXPIRY_SECONDS = 0.1  # How finely timeouts are kept.
 
 
@@ -190,6 +191,7 @@ class Replica(DriverHooks):
             dispatch=self._dispatch_soon,
         )
         self._is_dispatching = False
+        self._pause: asyncio.TimerHandle | None = None  # Until the leader is handed parcels again.
         self._leadership: tuple[object, ...] = ()
         self._was_serving = False
         self._applied_term = 0
@@ -255,8 +257,9 @@ class Replica(DriverHooks):
             with contextlib.suppress(ChangeRefused):  # Then the others elect one by themselves.
                 await self._steering.hand_over(None)
         await self._steering.stop()
-        if self._expiry is not None:
-            self._expiry.cancel()
+        for timer in (self._expiry, self._pause):
+            if timer is not None:
+                timer.cancel()
         self._leading.stop()
         await self._snapshots.stop()
         await self._driver.stop()
@@ -424,7 +427,7 @@ class Replica(DriverHooks):
             case ["refuse", str(origin), int(number)]:
                 if origin == self._origin:
                     self._proposals.refused(number)
-                    self._dispatch_soon()
+                    self._pause_forwarding()
             case ["read", int(request)]:
                 self._barriers.add(
                     lambda index: _ignore(self._driver.tell(peer, ["read_at", request, index]))
@@ -470,9 +473,20 @@ class Replica(DriverHooks):
             for parcel in self._proposals.take_parcels(engine.term):
                 self._leading.add(self._origin, parcel.number, parcel.commands())
             self._leading.append_entries()
-        elif self._leader_link() is not None:
+        elif self._leader_link() is not None and self._pause is None:
             for parcel in self._proposals.take_parcels(engine.term):
                 self._forward(parcel)
+
+    def _pause_forwarding(self) -> None:
+        """Leave a leader that refuses alone for a moment: it may not know yet that it leads."""
+        if self._pause is None:
+            self._pause = self._loop.call_later(_REFUSED_SECONDS, self._resume_forwarding)
+
+    def _resume_forwarding(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._dispatch_soon()
 
     def _forward(self, parcel: Parcel) -> None:
         leader = self._engine.leader
@@ -493,7 +507,7 @@ class Replica(DriverHooks):
         if self._leader_link() is not None:
             for parcel in self._proposals.sent_in(self._engine.term):
                 self._forward(parcel)
-        self._dispatch_soon()
+        self._resume_forwarding()
 
     # Reads.
 

@@ -72,7 +72,7 @@ class Member(DriverHooks):
         self.heard.append((peer, channel, content))
 
     def needs_snapshot(self, peer: str) -> None:
-        raise AssertionError("nothing is compacted here")
+        raise AssertionError(f"nothing is compacted here, so {peer} lacks nothing")
 
     def link_down(self, peer: str) -> None:
         self.heard.append((peer, None, None))
