@@ -15,6 +15,7 @@ from typing import NamedTuple
 from cluster import codec
 from cluster.core.commands import BeginTerm, Tick
 from cluster.core.machine import Deadline, Machine
+from cluster.crashpoints import reach
 from cluster.raft.driver import Driver
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Leading:
         self._clock_base_ms = self._machine.cluster_time_ms
         self._clock_start = self._loop.time()
         self._is_tick_open = False
+        reach("leading.begins")
         lease_ms = self._lease_ms
         begin = BeginTerm(self._engine.node_id, lease_ms, lease_ms // HEARTBEATS_PER_LEASE)
         self._intake = [(NOBODY, 0, [codec.pack_command(begin)])]
@@ -118,6 +120,7 @@ class Leading:
                     break
                 count += 1
             groups, self._intake = self._intake[:count], self._intake[count:]
+            reach("leading.before_append")
             self._engine.append(codec.pack_entry(*self._stamp(), groups))
             self._driver.wake()
 
@@ -146,6 +149,7 @@ class Leading:
     def _tick(self) -> None:
         self._timer = None
         if self._engine.is_serving and not self._is_tick_open:
+            reach("leading.before_tick_proposed")
             self._is_tick_open = True
             self._intake.append((NOBODY, 0, [codec.pack_command(Tick())]))
             self._dispatch()

@@ -20,6 +20,7 @@ from cluster.barriers import Barriers
 from cluster.core.commands import Command
 from cluster.core.machine import Machine
 from cluster.core.queries import Query
+from cluster.crashpoints import reach
 from cluster.errors import (
     ChangeRefused,
     ConfigurationError,
@@ -379,6 +380,7 @@ class Replica(DriverHooks):
         if command is None:
             return
         entry = codec.unpack_entry(command)
+        reach("replica.before_entry")
         applied = self.machine.apply_entry(
             [command for group in entry.groups for command in group.commands],
             index=index,
@@ -387,6 +389,7 @@ class Replica(DriverHooks):
             wall_time_ms=entry.wall_time_ms,
         )
         self.machine.seal(command, codec.pack_outcome(applied.replies, applied.events))
+        reach("replica.before_answers")
         start = 0
         for group in entry.groups:
             stop = start + len(group.commands)
@@ -491,6 +494,7 @@ class Replica(DriverHooks):
     def _forward(self, parcel: Parcel) -> None:
         leader = self._engine.leader
         assert leader is not None
+        reach("replica.before_forward")
         self._driver.tell(
             leader, ["propose", parcel.term, self._origin, parcel.number, parcel.commands()]
         )

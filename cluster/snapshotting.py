@@ -140,6 +140,7 @@ class Snapshots:
         """Drop what the snapshot at *index* makes needless: older ones, and log segments."""
         keep = self._log.tail_of(index, bytes_max=TAIL_BYTES, entries_max=TAIL_ENTRIES)
         segments = self._engine.compact(keep)
+        reach("snapshot.log_cut")
         await self._loop.run_in_executor(self._log_thread, self._log.drop, segments)
         await self._loop.run_in_executor(self._thread, self._drop_older)
 
@@ -236,6 +237,7 @@ class Snapshots:
             self._driver.wake()
             return
         self._abandon()
+        reach("snapshot.transfer_begins")
         self._receiving = _Receiving(peer, number, self._storage.open_draft())
         self._receiving.task = self._run(self._receive(self._receiving))
 
@@ -285,6 +287,7 @@ class Snapshots:
         if place is None:
             raise WireError("it came without its place")
         machine = loader.finish()
+        reach("snapshot.before_received_committed")
         await self._write(draft.add, snapshots.END)
         await self._write(draft.commit, snapshots.name_of(place.log_index, place.term))
         return machine, place
@@ -295,6 +298,7 @@ class Snapshots:
         else:
             reach("snapshot.before_install")
             self._machine.become(machine)
+            reach("snapshot.machine_replaced")
             self._engine.installed(*place)
             self._on_installed(place)
             logger.info("installed a snapshot at %d", place.log_index)

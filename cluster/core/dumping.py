@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import starmap
+from itertools import repeat, starmap
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -64,9 +64,9 @@ def _contents(machine: Machine) -> Iterator[tuple[Any, ...]]:
         tally = space.tally
         yield "space", name, tally.submitted_ever, tally.removed_ever, tally.completed_ever
         for tasks in _batches(space.tasks.values(), _task_bytes):
-            yield "tasks", *_columns(tasks, _FIELDS[Task])
+            yield "tasks", *_columns(tasks)
         for workers in _batches(space.workers.values(), _worker_bytes):
-            yield "workers", *_columns(workers, _FIELDS[Worker])
+            yield "workers", *_columns(workers)
     for numbers in _batches(state.sessions):
         yield "sessions", *numbers
     for numbers in _batches(state.lost):
@@ -96,9 +96,12 @@ def _batches(
 def _task_bytes(task: Task) -> int:
     """What its submitter and its worker may make large."""
     size = len(task.payload)
-    for part in (task.result, task.progress, task.error):
-        if part is not None:
-            size += len(part)
+    if task.result is not None:
+        size += len(task.result)
+    if task.progress is not None:
+        size += len(task.progress)
+    if task.error is not None:
+        size += len(task.error)
     for key, value in task.meta:
         size += len(key) + len(value)
     return size
@@ -108,24 +111,26 @@ def _worker_bytes(worker: Worker) -> int:
     return 50 * len(worker.leases)  # About a token and a UUID each.
 
 
-def _columns(records: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-    columns = zip(*map(attrgetter(*names), records), strict=True)
-    for name, column in zip(names, columns, strict=True):
+def _columns(records: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """The fields of the records, each as short as it goes: one value if all have the same."""
+    names = _FIELDS[type(records[0])]
+    rows = map(attrgetter(*names), records)
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
+        column = values
+        if values[0] == values[-1] and values.count(values[0]) == len(values):
+            column = values[:1]
         if name in _SHARED:
-            yield _numbered(column)
+            column = _numbered(column)
         elif name == "leases":
-            yield tuple([tuple(leases.items()) for leases in column])
-        else:
-            yield column
+            column = tuple([tuple(leases.items()) for leases in column])
+        yield column
 
 
-def _numbered(column: tuple[Any, ...]) -> tuple[tuple[Any, ...], bytes]:
-    """The column's values, each once, and which of them each record has."""
-    values = tuple(dict.fromkeys(column))
-    if len(values) == 1:
-        return values, bytes(len(column))
-    number_of = {value: number for number, value in enumerate(values)}
-    return values, bytes(map(number_of.__getitem__, column))
+def _numbered(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], bytes]:
+    """Each value once, and which of them each record has."""
+    distinct = tuple(dict.fromkeys(values))
+    number_of = {value: number for number, value in enumerate(distinct)}
+    return distinct, bytes(map(number_of.__getitem__, values))
 
 
 def _source(source: Lane | Crew) -> tuple[Any, ...] | None:
@@ -226,6 +231,7 @@ class Loader:
         space = self._space
         for worker in self._records(Worker, columns, {"status": WorkerStatus}):
             worker.id = self._one(worker.id)
+            worker.leases = self._leases(worker.leases)  # They came as pairs.
             space.workers[worker.id] = self._workers[worker.number] = worker
             if worker.status is WorkerStatus.ACTIVE:
                 space.tally.workers_active += 1
@@ -271,22 +277,21 @@ class Loader:
     ) -> Iterator[R]:
         """Records from the columns of as many fields as the dump knew; newer ones have defaults."""
         names = _FIELDS[of][: len(columns)]
+        count = len(columns[0])  # Of the ids, which all differ.
         make["policy"] = self._policy
         read: list[Iterable[Any]] = []
         for name, column in zip(names, columns, strict=True):
+            values = column
             if name in _SHARED:
                 make_one = make.get(name, self._one)
-                values = [make_one(value) for value in column[0]]
-                read.append([values[number] for number in column[1]])
-            elif name == "leases":
-                read.append(map(self._leases, column))
-            else:
-                read.append(column)
+                distinct = [make_one(value) for value in column[0]]
+                values = [distinct[number] for number in column[1]]
+            read.append(repeat(values[0], count) if len(values) == 1 else values)
         return starmap(of, zip(*read, strict=True))
 
-    def _leases(self, leases: Iterable[tuple[int, str]]) -> dict[int, str]:
+    def _leases(self, pairs: Any) -> dict[int, str]:
         tasks = self._space.tasks
-        return {token: tasks[task_id].id for token, task_id in leases}
+        return {token: tasks[task_id].id for token, task_id in pairs}
 
     def _policy(self, values: tuple[Any, ...]) -> Policy:
         max_attempts, backoff, *rest = values

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
+from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, StorageError, WireError
 from cluster.raft.engine import Engine, EngineHooks, Message, Start, Timing
 from cluster.raft.log import Generation, Log
@@ -222,7 +223,9 @@ class Driver(EngineHooks):
         if self._is_stopped:
             return
         try:
+            reach("driver.before_tick")
             self.engine.tick()
+            reach("driver.after_tick")
             self._hooks.engine_moved()
         except Exception as error:  # noqa: BLE001 - a bug stops the node rather than its meaning.
             self.fail(error)
@@ -235,8 +238,10 @@ class Driver(EngineHooks):
             return  # What has come since goes with the next generation.
         outbox, self._outbox = self._outbox, []
         if not self._log.is_dirty:
+            reach("driver.before_delivery")
             _deliver(outbox)
             return
+        reach("driver.before_generation")
         self._is_writing = True
         self._written_at = self._loop.time()
         self._writer = self._loop.create_task(self._write(self._log.seal(), outbox))
@@ -247,9 +252,11 @@ class Driver(EngineHooks):
         except OSError as error:
             self.fail(StorageError(f"the log cannot be written: {error}; the node stops"))
             return
+        reach("driver.after_durable")
         self._log.written(generation)
         self._is_writing = False
         _deliver(outbox)
+        reach("driver.after_durable_delivery")
         self._turn()
 
     def fail(self, error: BaseException) -> None:

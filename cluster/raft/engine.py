@@ -24,6 +24,7 @@ from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION
 
+from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise
 from cluster.raft.log import Entry, Log
 from cluster.raft.membership import Configuration, Member, Stage, unpack
@@ -346,8 +347,10 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         """Append *configuration*; the caller has made sure that none is in flight."""
         assert self.is_serving, "members change only after the term's own no-op (dissertation, 4.1)"
         assert not self.is_changing, "members change one at a time (D3)"
+        reach("engine.before_change")
         position = self._append(configuration.pack())
         self._adopt_configuration()
+        reach("engine.after_change")
         return position
 
     def hand_over(self, peer: str | None) -> bool:
@@ -376,6 +379,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         """
         if self.log.term_at(index) != term:
             self.log.restart_at(index, term)
+        reach("engine.log_restarted")
         self._base = configuration
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(self.commit_index, index)
@@ -391,6 +395,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
 
     def compact(self, index: int) -> list[str]:
         """Forget the entries before *index*, which a durable snapshot holds; see `Log.compact`."""
+        reach("engine.before_compaction")
         self._base = self.configuration_at(index)
         return self.log.compact(index)
 
@@ -452,6 +457,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         elif self.applied_index < self._SyncObj__noopIDx:
             return
         elif self.configuration.stage is Stage.FORMING:
+            reach("engine.before_formed")
             self._append(self.configuration.formed().pack())  # All hold the entry before it.
             self._adopt_configuration()
         else:
@@ -463,6 +469,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         if all(known.get(member.id) for member in self.configuration.members):
             names = repr(sorted(known.items())).encode()
             cluster_id = blake2b(names, digest_size=8, person=b"quorate-cluster").hexdigest()
+            reach("engine.before_forming")
             self._append(self.configuration.bound(known, cluster_id=cluster_id).pack())
             self._adopt_configuration()
 
@@ -488,6 +495,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         if self._clock() > self._transfer_until:
             self._transfer_to = None
         elif self.match_index(self._transfer_to) == self.log.last_index:
+            reach("engine.before_hand_over")
             self.dispatch(self._transfer_to, {"type": "campaign", "term": self.term})
 
     # Messages out.
@@ -635,6 +643,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         self.dispatch(peer, {"type": "stale_term"})
 
     def _step_down(self, term: int) -> None:
+        reach("engine.before_step_down")
         if term > self.term:
             self._SyncObj__setCurrentTerm(term, None)
         self._SyncObj__setState(_FOLLOWER)
@@ -672,6 +681,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         if message["term"] <= self.term:
             self._answer_stale(peer)
         elif theirs >= mine and not self._hears_a_leader():
+            reach("engine.before_pre_vote_granted")
             self.dispatch(peer, {"type": "pre_vote_granted", "term": message["term"]})
         return False
 
@@ -699,7 +709,9 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
     def _campaign(self) -> None:
         self._votes.clear()
         self._SyncObj__raftElectionDeadline = 0
+        reach("engine.before_campaign")
         self.doTick(0)
+        reach("engine.after_campaign")
 
     # Overrides of pysyncobj's own methods.
 
@@ -715,13 +727,16 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         if applied + 1 < first:
             raise BrokenPromise(f"the state ends at {applied}, but the log begins at {first}")
         for command, index, term in log[applied + 1 - first : until + 1 - first]:
+            reach("engine.before_apply")
             self._hooks.apply(index, term, command[1:] if command[:1] == REGULAR else None)
             self._SyncObj__raftLastApplied = index
+        reach("engine.after_apply")
         return False
 
     def _SyncObj__deleteEntriesFrom(self, index: int) -> None:  # noqa: N802 - pysyncobj's name
         """Truncate on a real conflict only (D2)."""
         if not self._keep_tail:
+            reach("engine.before_truncation")
             self.log.deleteEntriesFrom(index - self.log.first_index)
 
     def _SyncObj__sendNextNodeIdx(  # noqa: N802 - pysyncobj's name
@@ -782,6 +797,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         )
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802 - pysyncobj's name
+        reach("engine.elected")
         self._transfer_to = None
         self._roster.lead(self.log.last_index + 1)
         super()._SyncObj__onBecomeLeader()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from cluster.crashpoints import reach
 from cluster.errors import StorageDamaged, StorageMismatch
 from cluster.raft.storage import Storage, write_file
 
@@ -40,7 +41,9 @@ def claim(storage: Storage, *, node_id: str, incarnation: str) -> Identity:
                 "restore it, or move the directory away and start as a new member"
             )
         mine = Identity(node_id, incarnation)
+        reach("identity.before_written")
         write_file(storage, _FILE, _pack(mine))
+        reach("identity.after_written")
         return mine
     stored = _read(storage)
     if stored.node_id != node_id:

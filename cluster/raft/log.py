@@ -289,12 +289,15 @@ class Log:
             self._segment_ends[name] = max(self._segment_ends.get(name, 0), self.last_index)
             offset += _FRAME_BYTES + len(body)
         if offset == 0 and is_last:
+            reach("log.before_torn_removed")
             self._storage.remove(name)  # Its very first frame was torn: it never was.
             return
         if is_last:
             # Read back is not durable: it may be in the page cache alone, and after a failed
             # fsync even a later fsync would not write it. So it is written anew, tear cut off.
+            reach("log.before_rewritten")
             write_file(self._storage, name, content[:offset])
+            reach("log.after_rewritten")
         self._segment_name, self._segment_size = name, offset
 
     def _frame_body(self, name: str, content: bytes, offset: int, *, is_last: bool) -> bytes | None:

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
+from cluster.crashpoints import reach
 from cluster.errors import QuorateError, WireError
 from cluster.raft.security import Security
 from cluster.raft.wire import (
@@ -141,6 +142,7 @@ class Mesh:
         if older is not None:
             older.abort()
             self._lost(older)
+        reach("transport.before_link_up")
         self.links[link.peer] = link
         self.receiver.link_up(link)
 
@@ -155,6 +157,7 @@ class Mesh:
 
     def _lost(self, link: Link) -> None:
         if self.links.get(link.peer) is link:
+            reach("transport.before_link_down")
             del self.links[link.peer]
             self.receiver.link_down(link)
 
@@ -186,6 +189,7 @@ class Mesh:
                     logger.info("link to %s is silent; dropping it", link.peer or "a stranger")
                     link.abort()
                 elif link.peer:
+                    reach("transport.before_ping")
                     link.write(_PING)
 
 
@@ -250,6 +254,7 @@ class Link(asyncio.Protocol):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._mesh.opened(self)
         if self._expects is not None:
+            reach("transport.before_greeting")
             self.write(pack_greeting(self._mine))
 
     def data_received(self, data: bytes) -> None:
@@ -308,6 +313,7 @@ class Link(asyncio.Protocol):
         self._mesh.greeted(self)
 
     def _prove(self, side: bytes) -> None:
+        reach("transport.before_proof")
         proof = self._mesh.security.proof(side, *self._greetings())
         self.write(pack_frame(Channel.PROOF, proof))
 
