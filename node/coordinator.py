@@ -48,8 +48,6 @@ async def run_node(settings: NodeSettings) -> int:
         ConfigurationError: the settings contradict each other.
     """
     asked_to_stop = stop_signal()
-    if settings.replica.secret is not None:
-        log.warning("nodes do not prove the secret to each other yet: keep the Raft ports apart")
     async with _replica(settings) as replica, _gateway(settings, replica):
         log.info(
             "answers at http://%s, speaks Raft at %s",

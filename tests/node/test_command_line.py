@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -112,6 +114,15 @@ def test_a_file_in_the_working_directory_shadows_nothing_of_ours(
     (tmp_path / name).write_text("raise RuntimeError('shadowed')")
 
     assert command_line.run("--version").returncode == 0
+
+
+def test_python_m_node_puts_the_working_directory_last_as_well(tmp_path: Path) -> None:
+    (tmp_path / "gateway.py").write_text("raise RuntimeError('shadowed')")
+    done = subprocess.run(
+        [sys.executable, "-m", "node", "--version"], cwd=tmp_path, check=False, timeout=60
+    )
+
+    assert done.returncode == 0
 
 
 def test_no_cluster_is_one_sentence_and_1(command_line: CommandLine) -> None:
