@@ -23,7 +23,7 @@ from cluster.core.model import Backoff, Policy, Task, TaskStatus, Worker, Worker
 from cluster.core.ready import Lane
 from cluster.core.state import Space
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 1  # Raised with every field that is added.
 RECORDS_MAX = 256  # Of a section, so that a record's number within it fits into a byte.
 BYTES_MAX = 256 * 1024  # Of a section's payloads, but for a single record that has more.
 

@@ -226,11 +226,12 @@ class Driver(EngineHooks):
             reach("driver.before_tick")
             self.engine.tick()
             reach("driver.after_tick")
+            self._flush()  # First: the disk and the others work while this node applies.
+            if self.engine.apply_committed():
+                self.wake()
             self._hooks.engine_moved()
         except Exception as error:  # noqa: BLE001 - a bug stops the node rather than its meaning.
             self.fail(error)
-            return
-        self._flush()
 
     def _flush(self) -> None:
         """Release the outbox, behind the generation that it depends on."""

@@ -37,6 +37,8 @@ BATCH_BYTES = 4 * 1024 * 1024  # How much one append may carry, unless one entry
 BATCH_ENTRIES = 1_024
 FLIGHT_ENTRIES = 4_096  # How far a follower may be behind in what was sent to it unanswered.
 
+APPLY_SECONDS = 0.02  # How long one turn of the loop may apply entries.
+
 REGULAR = b"\x00"  # The first byte of an entry that is the machine's; pysyncobj's no-op has 1.
 _FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
 
@@ -269,7 +271,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         return self.round
 
     def tick(self) -> None:
-        """Do what the time asks for, count votes and acknowledgements, apply what is committed."""
+        """Do what the time asks for, count votes and acknowledgements, send what is called for."""
         self._mind_the_election()
         self.doTick(0)
         if not self.is_leader:
@@ -283,6 +285,30 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         for peer, progress in self._roster.items():
             if self._lacks_entries(peer, progress):
                 self._replicate_to(peer, progress)
+
+    def apply_committed(self) -> bool:
+        """Apply what is committed and on this disk, for a bounded time; whether some is left.
+
+        A failure surfaces and is never repeated: pysyncobj would wedge, or apply twice (D6, D7).
+        """
+        log, applied = self.log, self.applied_index
+        until = self.commit_index
+        if self.apply_until is not None:
+            until = min(until, self.apply_until())
+        if until <= applied:
+            return False
+        first = log.first_index
+        if applied + 1 < first:
+            raise BrokenPromise(f"the state ends at {applied}, but the log begins at {first}")
+        deadline = self._clock() + APPLY_SECONDS
+        for command, index, term in log[applied + 1 - first : until + 1 - first]:
+            reach("engine.before_apply")
+            self._hooks.apply(index, term, command[1:] if command[:1] == REGULAR else None)
+            self._SyncObj__raftLastApplied = index
+            if self._clock() > deadline:
+                break
+        reach("engine.after_apply")
+        return self.applied_index < until
 
     def keep_alive(self) -> None:
         """Tell every follower that this node leads, past a disk that takes its time."""
@@ -716,21 +742,7 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
     # Overrides of pysyncobj's own methods.
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802 - pysyncobj's name
-        """Apply what is committed and on this disk; a failure surfaces, never repeats (D6, D7)."""
-        log, applied = self.log, self.applied_index
-        until = self.commit_index
-        if self.apply_until is not None:
-            until = min(until, self.apply_until())
-        if until <= applied:
-            return False
-        first = log.first_index
-        if applied + 1 < first:
-            raise BrokenPromise(f"the state ends at {applied}, but the log begins at {first}")
-        for command, index, term in log[applied + 1 - first : until + 1 - first]:
-            reach("engine.before_apply")
-            self._hooks.apply(index, term, command[1:] if command[:1] == REGULAR else None)
-            self._SyncObj__raftLastApplied = index
-        reach("engine.after_apply")
+        """Nothing: `apply_committed` does it, once what the tick appended is on its way."""
         return False
 
     def _SyncObj__deleteEntriesFrom(self, index: int) -> None:  # noqa: N802 - pysyncobj's name
