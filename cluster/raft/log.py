@@ -304,7 +304,7 @@ class Log:
         """The body of the frame at *offset*, or None if the frame is torn."""
         body_start = offset + _FRAME_BYTES
         header = content[offset : offset + _HEADER.size]
-        if len(content) < body_start or not any(content[offset:]):
+        if len(content) < body_start or (not any(header) and not any(content[offset:])):
             return self._torn(name, offset, is_last=is_last)
         magic, body_bytes, generation, body_crc = _HEADER.unpack(header)
         (header_crc,) = _CRC.unpack(content[offset + _HEADER.size : body_start])
