@@ -148,7 +148,7 @@ class Loader:
         self._machine = Machine()
         self._fed = 0
         self._is_whole = False
-        self._space = Space()  # The one that is being filled.
+        self._space: Space  # The one that is being filled: there is none before the first.
         self._workers: dict[int, Worker] = {}  # Those whose session has not come yet, by number.
         self._fresh: dict[Lane | Crew, None] = {}
         self._values: dict[Any, Any] = {}  # Of the shared fields, each once.

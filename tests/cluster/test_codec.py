@@ -23,8 +23,10 @@ from cluster.core.commands import (
     Tick,
     Ticked,
 )
+from cluster.core.machine import Machine
 from cluster.core.model import Backoff, Event, NewTask, Policy
-from cluster.errors import UnsupportedVersion, WireError
+from cluster.core.queries import GetTask
+from cluster.errors import StorageDamaged, UnsupportedVersion, WireError
 
 TASK = NewTask(
     "0190",
@@ -205,6 +207,84 @@ def test_an_outcome_tells_replies_and_events_apart():
     ]
 
     assert len(set(outcomes)) == 4
+
+
+def a_machine():
+    machine = Machine()
+    machine.apply_entry(
+        [
+            Register("w", "me", ("images",), (), ("gpu", "ssd"), 4, "n1", "theirs"),
+            Offer("w", 1, 1, is_standing=True, namespace="theirs"),
+            Submit((TASK._replace(delay_ms=0, run_at_ms=None), TASK._replace(id="0191"))),
+        ],
+        index=1,
+        term=2,
+        cluster_time_ms=3,
+        wall_time_ms=4,
+    )
+    machine.seal(b"raw", b"outcome")
+    return machine
+
+
+def load(packed):
+    loader = codec.MachineLoader()
+    for raw in packed:
+        loader.feed(raw)
+    return loader.finish()
+
+
+# A snapshot as it has ever been written: these bytes are on disks, and must be read for ever.
+SNAPSHOT = (
+    "9e00a668656164657201c410bb69e6eb79501af9658b2fc5e796ab3201020304cd3a98cd138800030101",
+    "9601a57370616365a6746865697273020000",
+    (
+        "dc002402a57461736b7392a430313930a4303139319291a6726573697a65c4010091c40200ff9291b0617070"
+        "6c69636174696f6e2f6a736f6ec401009291a6746865697273c401009291a6696d61676573c4010091099291"
+        "95029401020304070809c40100929192a3677075a3737364c40100919192a16ba17691a430302d319291a26d"
+        "65c401009292aa70726f63657373696e67a97363686564756c6564c4020001910492010092c0069204c091c0"
+        "91c0910092010091009292a177c0c40200019201c091c091c091c091c091c2920203920c0e9203c091c092c0"
+        "06"
+    ),
+    (
+        "dc001703a7776f726b65727391a17791a26d659291a6746865697273c40100929191a6696d61676573c40100"
+        "929190c40100929192a3677075a3737364c4010091049291a26e31c401009291a6616374697665c401009104"
+        "910491cd3a9b91919201a4303139309101910091c391009101910191009101"
+    ),
+    "9304a873657373696f6e7301",
+    "9205a3656e64",
+)
+
+
+def test_a_snapshot_is_written_as_ever():
+    assert tuple(raw.hex() for raw in codec.dump_machine(a_machine())) == SNAPSHOT
+
+
+def test_a_snapshot_is_read_as_it_was_written():
+    machine = load(map(bytes.fromhex, SNAPSHOT))
+
+    assert tuple(raw.hex() for raw in codec.dump_machine(machine)) == SNAPSHOT
+    assert machine.answer(GetTask("0190", "theirs")) == a_machine().answer(
+        GetTask("0190", "theirs")
+    )
+    assert machine.state_hash == a_machine().state_hash
+
+
+def test_a_snapshot_that_breaks_off_is_damaged():
+    *rest, _ = codec.dump_machine(a_machine())
+
+    with pytest.raises(StorageDamaged, match="breaks off"):
+        load(rest)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xc1", msgpack.packb(5), msgpack.packb([0, "tasks"])])
+def test_what_is_no_snapshot_is_damaged(raw):
+    with pytest.raises(StorageDamaged, match="the snapshot cannot be read"):
+        load([raw])
+
+
+def test_a_snapshot_of_a_newer_program_is_not_guessed_at():
+    with pytest.raises(UnsupportedVersion, match="version 9; this program knows up to 1"):
+        load([msgpack.packb([0, "header", 9, "something", "else"])])
 
 
 def test_an_entry_is_described_without_payloads_and_secrets():

@@ -1,0 +1,487 @@
+"""What is loaded goes on as what was dumped: the same replies, events, hash and dump."""
+
+import os
+import random
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from cluster import codec
+from cluster.core import sweeping
+from cluster.core.accounting import Tally
+from cluster.core.commands import Cancel, Leave, Tick
+from cluster.core.crews import Crew, Crews
+from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, Loader, UnknownVersion, dump
+from cluster.core.invariants import check
+from cluster.core.machine import Machine
+from cluster.core.model import Task, Worker
+from cluster.core.ready import Lane, Market, Ready
+from cluster.core.state import Space, State
+from tests.cluster.core.test_stateful import Clients
+from tests.cluster.core.workload import entries
+
+EXAMPLES = int(os.environ.get("QUORATE_TEST_EXAMPLES", "200"))
+
+
+def load(sections):
+    loader = Loader()
+    for section in sections:
+        loader.feed(section)
+    return loader.finish()
+
+
+def copy_of(machine):
+    """The machine after a dump, and a look at what no command would meet at once."""
+    sections = list(dump(machine))
+    copy = load(sections)
+    assert list(dump(copy)) == sections
+    assert check(copy) == []
+    assert copy.next_deadline() == machine.next_deadline()
+    return copy
+
+
+def apply(machine, raw, index):
+    """What an entry did, to the byte."""
+    entry = codec.unpack_entry(raw)
+    applied = machine.apply_entry(
+        [command for group in entry.groups for command in group.commands],
+        index=index,
+        term=1,
+        cluster_time_ms=entry.cluster_time_ms,
+        wall_time_ms=entry.wall_time_ms,
+    )
+    outcome = codec.pack_outcome(applied.replies, applied.events)
+    machine.seal(raw, outcome)
+    return outcome, machine.state_hash, machine.next_deadline()
+
+
+@settings(max_examples=max(1, EXAMPLES // 10), deadline=None)
+@given(seed=st.integers(0, 2**32), units=st.sampled_from([1, 2, 5, 1_000]))
+def test_a_copy_taken_after_any_entry_goes_on_as_the_machine_does(seed, units):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "UNITS_MAX", units)  # Few: then much is left for the next entry.
+        log = list(entries(random.Random(seed), 40))
+        machine = Machine()
+        copies = [copy_of(machine)]
+        for index, raw in enumerate(log, start=1):
+            done = apply(machine, raw, index)
+            assert [apply(copy, raw, index) for copy in copies] == [done] * len(copies)
+            copies.append(copy_of(machine))
+
+        end = list(dump(machine))
+        assert [list(dump(copy)) for copy in copies] == [end] * len(copies)
+
+
+def test_a_copy_goes_on_through_a_long_history():
+    log = list(entries(random.Random(11), 600))
+    machine = Machine()
+    copies = []
+    for index, raw in enumerate(log, start=1):
+        done = apply(machine, raw, index)
+        assert [apply(copy, raw, index) for copy in copies] == [done] * len(copies)
+        if index % 75 == 0:
+            copies.append(copy_of(machine))
+
+
+class Copies(Clients):
+    """The same clients, of a machine that is dumped now and then and of its newest copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.copy = Machine(lease_ms=1_000, heartbeat_ms=300)
+
+    def do(self, command):
+        reply = super().do(command)
+        times = {"cluster_time_ms": self.time_ms, "wall_time_ms": self.time_ms}
+        applied = self.copy.apply_entry([command], index=self.index, term=1, **times)
+        assert applied == ((reply,), tuple(self.machine.state.events))
+        return reply
+
+    @rule()
+    def dump(self):
+        self.copy = copy_of(self.machine)
+
+    def teardown(self):
+        assert list(dump(self.copy)) == list(dump(self.machine))
+
+
+TestCopies = Copies.TestCase
+TestCopies.settings = settings(
+    max_examples=max(1, EXAMPLES // 4), stateful_step_count=40, deadline=None
+)
+
+
+HASH_DUMPS = """
+import random, sys
+from hashlib import blake2b
+sys.path[:0] = sys.argv[1:3]
+from workload import entries
+from cluster import codec
+from cluster.core.machine import Machine
+
+machine = Machine()
+digest = blake2b()
+for index, raw in enumerate(entries(random.Random(7), 200), start=1):
+    entry = codec.unpack_entry(raw)
+    commands = [command for group in entry.groups for command in group.commands]
+    machine.apply_entry(commands, index=index, term=1,
+        cluster_time_ms=entry.cluster_time_ms, wall_time_ms=entry.wall_time_ms)
+    if index % 20 == 0:
+        for section in codec.dump_machine(machine):
+            digest.update(section)
+print(digest.hexdigest())
+"""
+
+
+def hash_of_dumps(seed):
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", HASH_DUMPS, str(here), str(here.parents[2])],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_same_log_gives_the_same_dumps_whatever_the_hash_seed():
+    assert hash_of_dumps("1") == hash_of_dumps("2")
+
+
+def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
+    """A new part belongs into the dump, unless the loader builds it again; then into this list."""
+    assert set(State.__slots__) == {
+        *("index", "term", "cluster_time_ms", "wall_time_ms", "lease_ms", "heartbeat_ms"),
+        *("grace_until_ms", "newest_number", "newest_place", "newest_token"),
+        *("spaces", "sessions", "lost", "ready", "crews", "timeouts", "timers"),
+        *("events", "units_left"),  # Of the entry that is being applied.
+    }
+    assert set(Space.__slots__) == {"listing", "tally", "tasks", "workers"}
+    assert set(Tally.__slots__) == {
+        *("submitted_ever", "removed_ever", "completed_ever"),
+        *("by_status", "workers_active"),
+    }
+    assert set(Crews.__slots__) == {"fresh", "by_profile", "by_queue", "of_worker"}
+    assert set(Crew.__slots__) == {
+        *("available", "markets", "members", "profile", "seats", "tags", "types"),
+    }
+    assert set(Ready.__slots__) == {"markets", "by_queue"}
+    assert set(Market.__slots__) == {"crews", "heads", "key", "lanes"}
+    assert set(Lane.__slots__) == {"head", "market", "tasks", "type"}
+
+
+def values_of(record):
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def test_every_field_of_a_task_is_kept():
+    task = Task(**{field.name: field.name for field in fields(Task)})
+    kept = {"policy": (1, (2, 3, 4, 5), 6, 7, 8), "status": "completed", "meta": (("k", "v"),)}
+    for name, value in kept.items():
+        setattr(task, name, value)
+    machine = Machine()
+    space = machine.state.spaces["s"] = Space()
+    space.tasks[task.id] = task
+    space.tally.submitted_ever = 1
+
+    (loaded,) = load(dump(machine)).state.spaces["s"].tasks.values()
+
+    assert values_of(loaded) == values_of(task)
+
+
+def test_every_field_of_a_worker_is_kept():
+    worker = Worker(**{field.name: field.name for field in fields(Worker)})
+    worker.leases = {}
+    worker.status = "lost"
+    machine = Machine()
+    machine.state.spaces["s"] = Space()
+    machine.state.spaces["s"].workers[worker.id] = worker
+    machine.state.lost[worker.number] = worker
+
+    (loaded,) = load(dump(machine)).state.spaces["s"].workers.values()
+
+    assert values_of(loaded) == values_of(worker)
+
+
+def test_namespaces_stay_apart_and_in_order(driver):
+    for namespace in ("b", "default", "a"):
+        driver.submit("t", namespace=namespace)
+        driver.register("w", namespace=namespace)
+
+    machine = copy_of(driver.machine)
+
+    assert list(machine.state.spaces) == ["b", "default", "a"]
+    assert all(list(space.tasks) == ["t"] for space in machine.state.spaces.values())
+
+
+def test_sessions_keep_their_order(driver):
+    for worker_id in "abc":
+        driver.register(worker_id)
+    driver.heartbeat("a")
+
+    machine = copy_of(driver.machine)
+
+    assert [worker.id for worker in machine.state.sessions.values()] == ["b", "c", "a"]
+
+
+def test_a_lost_worker_stays_lost(driver):
+    driver.register("w")
+    driver.after(15_000)
+
+    machine = copy_of(driver.machine)
+
+    assert [worker.id for worker in machine.state.lost.values()] == ["w"]
+
+
+def fresh_of(machine):
+    """What the next match begins with; None for what is gone."""
+    crews, ready = machine.state.crews, machine.state.ready
+    lanes = [lane for market in ready.markets.values() for lane in market.lanes.values()]
+    there = [*crews.by_profile.values(), *lanes]
+    return [
+        type(source) if any(source is each for each in there) else None for source in crews.fresh
+    ]
+
+
+def test_what_a_match_left_undone_is_still_to_do(driver, monkeypatch):
+    monkeypatch.setattr(sweeping, "UNITS_MAX", 0)  # No match is ever over.
+    driver.worker("w", 1)
+    driver.submit("a", "b")
+
+    assert fresh_of(copy_of(driver.machine)) == [Crew, Lane]
+
+
+def test_what_is_gone_still_keeps_a_match_from_being_over(driver, monkeypatch):
+    monkeypatch.setattr(sweeping, "UNITS_MAX", 0)
+    driver.worker("w", 1)
+    driver.do(Leave("w"))
+    driver.submit("a")
+    driver.do(Cancel("a"))
+
+    machine = copy_of(driver.machine)
+
+    assert fresh_of(machine) == [None, None]
+    assert machine.next_deadline().cluster_ms == machine.cluster_time_ms
+
+
+def test_what_is_gone_is_done_with_after_the_next_match(driver, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeping, "UNITS_MAX", 0)
+        driver.worker("w", 1)
+        driver.do(Leave("w"))
+    machine = copy_of(driver.machine)
+
+    machine.apply_entry([Tick()], index=9, term=1, cluster_time_ms=0, wall_time_ms=0)
+
+    assert fresh_of(machine) == []
+
+
+def kinds_of(machine):
+    return [kind for _, kind, *_ in dump(machine)]
+
+
+def test_a_section_holds_256_records_at_most(driver):
+    driver.submit(*(f"t{n}" for n in range(RECORDS_MAX + 1)))
+
+    assert kinds_of(driver.machine) == ["header", "space", "tasks", "tasks", "end"]
+    assert len(copy_of(driver.machine).state.spaces["default"].tasks) == RECORDS_MAX + 1
+
+
+@pytest.mark.parametrize("field", ["payload", "result", "progress", "error", "meta", "leases"])
+def test_a_section_is_cut_where_it_would_be_too_large(driver, field):
+    driver.worker("w1", 3)
+    driver.worker("w2", 3)
+    driver.submit("a", "b", "c")
+    space = driver.machine.state.spaces["default"]
+    third = BYTES_MAX // 3 + 1
+    large = {
+        "payload": b"x" * third,
+        "result": b"x" * third,
+        "progress": b"x" * third,
+        "error": "x" * third,
+        "meta": (("key", "x" * third),),
+        "leases": dict.fromkeys(range(BYTES_MAX // 90), "a"),
+    }
+    for record in [*space.tasks.values(), *space.workers.values()]:
+        if hasattr(record, field):
+            setattr(record, field, large[field])
+
+    kinds = kinds_of(driver.machine)
+
+    assert (kinds.count("tasks"), kinds.count("workers")) == (
+        (1, 2) if field == "leases" else (2, 1)
+    )
+
+
+def test_a_record_that_is_too_large_has_a_section_of_its_own(driver):
+    driver.submit("a")
+    driver.submit("b", payload=bytes(BYTES_MAX + 1))
+    driver.submit("c")
+
+    assert kinds_of(driver.machine).count("tasks") == 3
+    assert copy_of(driver.machine).state.task("default", "b").payload == bytes(BYTES_MAX + 1)
+
+
+def test_what_many_share_is_one_in_memory(driver):
+    driver.worker("w", 2)
+    driver.submit("a", "b", requires=(), submitted_by="me", max_attempts=7)
+    sections = msgpacked(dump(driver.machine))
+
+    space = load(sections).state.spaces["default"]
+
+    a, b = space.tasks.values()
+    (worker,) = space.workers.values()
+    for field in ("type", "content_type", "queue", "policy", "submitted_by", "namespace"):
+        assert getattr(a, field) is getattr(b, field)
+    assert a.worker_id is worker.id
+    assert list(worker.leases.values()) == ["a", "b"]
+    assert all(one is other for one, other in zip(worker.leases.values(), space.tasks, strict=True))
+
+
+def msgpacked(sections):
+    """The sections with no object of the machine that was dumped."""
+    return [msgpack.unpackb(msgpack.packb(section), use_list=False) for section in list(sections)]
+
+
+def test_fields_that_an_older_program_did_not_dump_have_their_defaults(driver):
+    driver.submit("a", delay_ms=5)
+    sections = list(dump(driver.machine))
+    assert sections[2][1] == "tasks"
+    sections[2] = sections[2][:-1]
+
+    assert load(sections).state.task("default", "a").due_ms is None
+
+
+def test_a_machine_becomes_another_for_all_who_hold_it(driver):
+    driver.submit("a")
+    driver.machine.seal(b"raw", b"outcome")
+    held = Machine()
+
+    held.become(load(dump(driver.machine)))
+
+    assert list(dump(held)) == list(dump(driver.machine))
+    assert (held.applied_index, held.state_hash) == (1, driver.machine.state_hash)
+
+
+@pytest.fixture
+def sections(driver):
+    """A dump with every kind of section."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "UNITS_MAX", 2)
+        driver.register("lost")
+        driver.after(15_000)
+        patch.setattr(sweeping, "UNITS_MAX", 0)
+        driver.worker("w", 1)
+        driver.submit("a", "b")
+    sections = list(dump(driver.machine))
+    assert [kind for _, kind, *_ in sections] == [
+        *("header", "space", "tasks", "workers", "sessions", "lost", "fresh", "end")
+    ]
+    return sections
+
+
+def test_a_dump_that_breaks_off_is_refused(sections):
+    for length in range(len(sections)):
+        with pytest.raises(ValueError, match=f"breaks off after {length} sections"):
+            load(sections[:length])
+
+
+def test_a_dump_without_one_of_its_sections_is_refused(sections):
+    for left_out in range(len(sections)):
+        with pytest.raises(ValueError, match=r"does not come next|breaks off"):
+            load(sections[:left_out] + sections[left_out + 1 :])
+
+
+def test_a_dump_out_of_order_is_refused(sections):
+    for place in range(len(sections) - 1):
+        swapped = list(sections)
+        swapped[place : place + 2] = reversed(swapped[place : place + 2])
+        with pytest.raises(ValueError, match="does not come next"):
+            load(swapped)
+
+
+def test_nothing_comes_twice(sections):
+    for section in sections:
+        again = (len(sections), *section[1:])
+        with pytest.raises(ValueError, match="does not come next"):
+            load([*sections, again])
+
+
+def renumbered(contents):
+    return [(number, *content) for number, content in enumerate(contents)]
+
+
+def test_tasks_that_were_never_dumped_are_missed(driver):
+    driver.submit("a", "b")
+    contents = [content for _, *content in dump(driver.machine) if content[0] != "tasks"]
+
+    with pytest.raises(ValueError, match="2 tasks were in namespace default, 0 came"):
+        load(renumbered(contents))
+
+
+def test_sessions_that_were_never_dumped_are_missed(driver):
+    driver.register("w")
+    contents = [content for _, *content in dump(driver.machine) if content[0] != "sessions"]
+
+    with pytest.raises(ValueError, match="1 workers came without their sessions"):
+        load(renumbered(contents))
+
+
+def test_records_of_no_namespace_are_refused(driver):
+    driver.submit("a")
+    contents = [content for _, *content in dump(driver.machine) if content[0] != "space"]
+
+    with pytest.raises(ValueError, match="section 1 of the dump is damaged"):
+        load(renumbered(contents))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        None,
+        (),
+        (0,),
+        (0, "header"),
+        (0, "header", "1", b""),
+        (0, "header", 1, b"", 5),
+        (1, "sessions"),
+    ],
+)
+def test_what_does_not_begin_as_a_dump_is_refused(section):
+    with pytest.raises(ValueError, match="section 0 of the dump is damaged"):
+        load([section])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ("unheard of",),
+        ("space", "n"),
+        ("tasks",),
+        ("tasks", 5),
+        ("tasks", ("a", "b"), 5),
+        ("tasks", ("a", "b"), (("x",), b"\0\1")),
+        ("tasks", ("a",), *[("x",)] * 50),
+        ("workers", ("w",)),
+        ("sessions", 7),
+        ("fresh", 5),
+        ("fresh", ("unknown",)),
+        ("fresh", (("default", "q", ()), "t")),
+    ],
+)
+def test_what_was_never_dumped_is_refused(sections, content):
+    with pytest.raises(ValueError, match="section 7 of the dump is damaged"):
+        load([*sections[:-1], (7, *content)])
+
+
+def test_a_dump_of_a_newer_program_is_not_guessed_at():
+    with pytest.raises(UnknownVersion, match="version 9; this program knows up to 1"):
+        load([(0, "header", 9, "something", "else")])
