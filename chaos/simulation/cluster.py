@@ -32,7 +32,15 @@ class Cluster:
         names = [f"node{number}" for number in range(1, plan.nodes + 1)]
         members = {name: f"{name}:{RAFT_PORT}" for name in names}
         self.nodes = [
-            SimulatedNode(world, self.network, self._host(name), members, self.judge)
+            SimulatedNode(
+                world,
+                self.network,
+                self._host(name),
+                members,
+                self.judge,
+                segment_bytes=plan.segment_bytes,
+                snapshot_bytes=plan.snapshot_bytes,
+            )
             for name in names
         ]
         self.judge.nodes = self.nodes
@@ -53,10 +61,12 @@ class Cluster:
         self._supervise()
 
     def _supervise(self) -> None:
+        """Start again what stopped; whose disk is damaged gets an empty one, as the error says."""
         for node in self.nodes:
-            if node.has_exited and not node.refuses_to_start:
+            if node.has_exited:
                 node.has_exited = False
-                self.world.after(self._dice.uniform(*SUPERVISOR_SECONDS), node.start)
+                again = node.renew if node.refuses_to_start else node.start
+                self.world.after(self._dice.uniform(*SUPERVISOR_SECONDS), again)
         self.world.after(0.1, self._supervise)
 
     # Who is who.
@@ -120,7 +130,9 @@ def cut_power(cluster: Cluster, name: Argument) -> None:
 
 
 def stop(cluster: Cluster, name: Argument) -> None:
-    cluster.named(str(name)).stop()
+    node = cluster.named(str(name))
+    cluster.judge.calm.disturb(node.name)
+    node.stop()
 
 
 def start_all(cluster: Cluster) -> None:
@@ -253,10 +265,20 @@ def mend_disks(cluster: Cluster) -> None:
 
 
 def flip_bit(cluster: Cluster, name: Argument) -> None:
+    if not cluster.judge.ledger:
+        return  # Before the cluster is formed it needs every disk.
     node = cluster.named(str(name))
     where = node.host.disk.flip_bit()
     if where is not None:
         cluster.judge.excuses[node.name] = where
+
+
+def wipe(cluster: Cluster, name: Argument) -> None:
+    if not cluster.judge.ledger:
+        return  # As above.
+    node = cluster.named(str(name))
+    node.kill()
+    node.host.disk.wipe()
 
 
 def skew(cluster: Cluster, name: Argument, milliseconds: Argument) -> None:
@@ -268,6 +290,6 @@ KINDS: dict[str, Callable[..., None]] = {
     for do in (
         kill, cut_power, stop, start_all, pause, isolate, part, cut, mute, deafen, bridge, ring,
         reset, refuse, slow_link, throttle, cut_clients, heal, slow_disk, fail_sync, fill_disk,
-        mend_disks, flip_bit, skew,
+        mend_disks, flip_bit, wipe, skew,
     )
 }  # fmt: skip

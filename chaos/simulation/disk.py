@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
 from typing import TYPE_CHECKING
 
 from chaos.simulation.dice import Dice
@@ -104,6 +103,13 @@ class Disk:
 
     # What storage does.
 
+    def file(self, name: str) -> File:
+        """The file of that name."""
+        try:
+            return self.files[name]
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", name) from None
+
     def append(self, name: str, content: bytes) -> None:
         """Write at the end of *name*, and sync."""
         file = self.files[name]
@@ -159,10 +165,10 @@ class SimulatedStorage:
         return sorted(self._disk.files)
 
     def read(self, name: str) -> bytes:
-        return bytes(self._disk.files[name].content)
+        return bytes(self._disk.file(name).content)
 
     def read_at(self, name: str, offset: int, size: int) -> bytes:
-        return bytes(self._disk.files[name].content[offset : offset + size])
+        return bytes(self._disk.file(name).content[offset : offset + size])
 
     def open_append(self, name: str) -> AppendFile:
         self._disk.create(name)

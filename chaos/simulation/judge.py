@@ -174,6 +174,15 @@ class Judge:
             for sentence in invariants.check(node.replica.machine):
                 self.broken("the machine's invariants", f"{node.name}: {sentence}")
 
+    def compare_states(self) -> None:
+        """Once all have converged: whoever came by a snapshot has the same state as the others."""
+        for node in self.nodes:
+            if node.replica is None:
+                continue
+            machine = node.replica.machine
+            if machine.state_hash != self.ledger[self._newest].state_hash:
+                self.broken("all nodes converge", f"{node.name} has another state at the end")
+
 
 def engine_of(node: SimulatedNode) -> Engine | None:
     """The engine of a node that runs one."""
@@ -189,8 +198,9 @@ def parting(engine: Engine, other: Engine) -> int | None:
         last -= 1
     if last < first:
         return None
-    head = mine[first - mine[0][1] : last + 1 - mine[0][1]]
-    same = theirs[first - theirs[0][1] : last + 1 - theirs[0][1]]
+    # The first entry of a log that begins after a snapshot stands for it: only its term is known.
+    head = mine[first + 1 - mine[0][1] : last + 1 - mine[0][1]]
+    same = theirs[first + 1 - theirs[0][1] : last + 1 - theirs[0][1]]
     if head == same:
         return None
     return next(a[1] for a, b in zip(head, same, strict=True) if a != b)

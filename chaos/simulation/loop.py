@@ -64,6 +64,7 @@ class SimulatedLoop:
         self.can_run = True
         self.is_dead = False
         self.working: dict[Event, Callable[..., object]] = {}  # In an executor, not done yet.
+        self._busy_until: dict[int, float] = {}  # By the executor's identity, never iterated.
         self._sockets = sockets
         self._work_seconds = work_seconds
         self._on_error = on_error
@@ -166,14 +167,18 @@ class SimulatedLoop:
                 self.call_exception_handler({"message": "a task failed", "exception": error})
 
     def run_in_executor(
-        self, _executor: object, func: Callable[..., T], *args: Any
+        self, executor: object, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Call *func* at a later virtual moment; which executor is all the same here."""
+        """Call *func* at a later virtual moment; one executor's calls happen one at a time."""
         future: asyncio.Future[T] = self.create_future()
         event = Event(None, self._work, (), None)
         event.given = (event, future, func, args)
         self.working[event] = partial(func, *args)
-        self.world.push(self.world.now + self._work_seconds(), event)
+        done_at = max(self.world.now, self._busy_until.get(id(executor), 0.0))
+        done_at += self._work_seconds()
+        if executor is not None:
+            self._busy_until[id(executor)] = done_at
+        self.world.push(done_at, event)
         return future
 
     def _work(

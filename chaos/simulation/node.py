@@ -50,10 +50,9 @@ class WatchedReplica(Replica):
 
     node: SimulatedNode
 
-    def __init__(self, settings: ReplicaSettings, *given: Any, **named: Any) -> None:
-        host = named["host"] if "host" in named else given[0]
+    def __init__(self, settings: ReplicaSettings, *, host: Any, **rest: Any) -> None:
         self.node = host.node
-        super().__init__(settings, *given, **named)
+        super().__init__(settings, host=host, **rest)
 
     @property
     def engine(self) -> Engine:
@@ -85,6 +84,9 @@ class SimulatedNode:
         host: NodeHost,
         members: Mapping[str, str],
         witness: Witness,
+        *,
+        segment_bytes: int,
+        snapshot_bytes: int,
     ) -> None:
         self.name = host.name
         self.host = host
@@ -102,6 +104,8 @@ class SimulatedNode:
             members=members,
             data=Path(self.name),
             http=f"{self.name}:8000",
+            segment_bytes=segment_bytes,
+            snapshot_bytes=snapshot_bytes,
         )
         self._calls: dict[int, Callable[[], None]] = {}
         self._call_count = 0
@@ -135,6 +139,13 @@ class SimulatedNode:
             on_error=lambda context: self.witness.went_wrong(self, context),
         )
         self.process.start(self._main())
+
+    def renew(self) -> None:
+        """Do what the message of a damaged disk says: move the directory away, and start."""
+        if self.refuses_to_start:
+            self.refuses_to_start = None
+            self.host.disk.wipe()
+        self.start()
 
     async def _main(self) -> None:
         try:

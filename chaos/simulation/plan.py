@@ -30,6 +30,8 @@ class Plan:
     split: float  # How often a packet arrives in two pieces.
     sync_seconds: tuple[float, float]  # What an fdatasync takes.
     segment_bytes: int
+    snapshot_bytes: int  # How much new log calls for a snapshot.
+    tail_entries: int  # How much of the log is kept before a snapshot.
     faults: tuple[Fault, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -57,13 +59,15 @@ def draw(seed: int, *, nodes: int | None = None) -> Plan:
         submitters=roll.randint(1, 5),
         workers=roll.randint(0, 3),
         readers=roll.randint(0, 2),
-        pause_seconds=roll.choice((0.05, 0.2, 0.5)),
-        burst=roll.choice((1, 1, 2, 6)),
+        pause_seconds=roll.choice((0.1, 0.3, 1.0)),
+        burst=roll.choice((1, 1, 1, 6)),
         payload_bytes=roll.choice((16, 16, 300, 20_000)),
         latency=(latency_low, latency_low * roll.uniform(1, 6)),
         split=roll.choice((0.0, 0.0, 0.1)),
         sync_seconds=(sync_low, sync_low * roll.uniform(1, 10)),
         segment_bytes=roll.choice((8_000, 100_000, 16 * 1024 * 1024)),
+        snapshot_bytes=roll.choice((4_000, 40_000, 64 * 1024 * 1024)),
+        tail_entries=roll.choice((5, 100, 10_000)),
         faults=(),
     )
     return replace(plan, faults=schedule(plan, dice(seed, "faults")))
@@ -79,7 +83,7 @@ def schedule(plan: Plan, roll: Dice) -> tuple[Fault, ...]:
     while True:
         at += roll.expovariate(1 / pace)
         if at >= plan.seconds:
-            return tuple(sorted(faults))
+            return tuple(sorted(fault for fault in faults if fault.at < plan.seconds))
         faults += roll.choice(families)(at, names, roll)
 
 
@@ -233,6 +237,13 @@ def _cut_clients(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at + _while(roll), "heal")
 
 
+def _wipe(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """Always the same node, as above all others' disks must stay whole."""
+    if len(names) > 1:
+        yield Fault(at, "wipe", (names[-1],))
+        yield Fault(at + _while(roll, 2.0), "start_all")
+
+
 def _damage(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """Always the same node, so that a majority of disks stays whole."""
     if len(names) > 1:
@@ -265,5 +276,6 @@ _FAMILIES: tuple[Family, ...] = (
     _fill_disk,
     _clock,
     _cut_clients,
+    _wipe,
     _damage,
 )
