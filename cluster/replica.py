@@ -42,7 +42,7 @@ from cluster.raft.snapshots import Place
 from cluster.raft.storage import Storage
 from cluster.raft.transport import Link
 from cluster.raft.wire import WIRE_VERSION, Channel, Greeting
-from cluster.snapshotting import LOG_BYTES, Snapshots, restore
+from cluster.snapshotting import LOG_BYTES, TAIL_BYTES, TAIL_ENTRIES, Snapshots, restore
 from cluster.steering import Steering
 from cluster.watching import Watch
 
@@ -70,6 +70,8 @@ class ReplicaSettings:
     lease_seconds: float = 15.0
     segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.
     snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.
+    tail_bytes: int = TAIL_BYTES  # How much of the log before a snapshot is kept:
+    tail_entries: int = TAIL_ENTRIES  # a follower that lacks no more needs no transfer.
 
 
 class Consistency(StrEnum):
@@ -178,6 +180,8 @@ class Replica(DriverHooks):
             machine=machine,
             log_thread=self._log_thread,
             log_bytes=settings.snapshot_bytes,
+            tail_bytes=settings.tail_bytes,
+            tail_entries=settings.tail_entries,
             on_installed=self._snapshot_installed,
         )
         self._steering = Steering(self._driver)

@@ -70,6 +70,8 @@ class Snapshots:
         machine: Machine,
         log_thread: Executor,
         log_bytes: int,
+        tail_bytes: int,
+        tail_entries: int,
         on_installed: Callable[[Place], None],
     ) -> None:
         self._host = host
@@ -81,6 +83,8 @@ class Snapshots:
         self._log_thread = log_thread
         self._thread = host.open_log_thread()  # Its own: the log's must not wait for it.
         self._log_bytes = log_bytes
+        self._tail_bytes = tail_bytes
+        self._tail_entries = tail_entries
         self._on_installed = on_installed
         self._loop = asyncio.get_running_loop()
         self._taken_at_bytes = 0
@@ -127,6 +131,7 @@ class Snapshots:
             except StorageError as error:
                 logger.warning("no snapshot was taken: %s", error)  # The log keeps everything.
                 return
+            self._last_size = self._storage.size(name)
             logger.info("snapshot at %d took %.2f s", index, self._loop.time() - started)
         reach("snapshot.taken")
         await self._cut(index)
@@ -138,16 +143,19 @@ class Snapshots:
 
     async def _cut(self, index: int) -> None:
         """Drop what the snapshot at *index* makes needless: older ones, and log segments."""
-        keep = self._log.tail_of(index, bytes_max=TAIL_BYTES, entries_max=TAIL_ENTRIES)
+        keep = self._log.tail_of(index, bytes_max=self._tail_bytes, entries_max=self._tail_entries)
         segments = self._engine.compact(keep)
         reach("snapshot.log_cut")
         await self._loop.run_in_executor(self._log_thread, self._log.drop, segments)
-        await self._loop.run_in_executor(self._thread, self._drop_older)
+        await self._drop_older()
 
-    def _drop_older(self) -> None:
+    async def _drop_older(self) -> None:
+        """Remove all snapshots but the newest, and those that are being sent."""
+        needed = {sending.name for sending in self._sending.values()}
         for name in snapshots.names(self._storage)[:-1]:
-            reach("snapshot.before_older_removed")
-            self._storage.remove(name)
+            if name not in needed:
+                reach("snapshot.before_older_removed")
+                await self._loop.run_in_executor(self._thread, self._storage.remove, name)
 
     # Sending.
 
@@ -170,6 +178,7 @@ class Snapshots:
             del self._sending[sending.peer]
 
     async def _send_file(self, sending: _Sending, name: str) -> None:
+        sending.name = name
         contents = snapshots.read_contents(self._storage, name)
         term = self._engine.term
         log_index = int(name.split("-", 1)[0])
@@ -266,7 +275,7 @@ class Snapshots:
             if self._receiving is receiving:
                 self._receiving = None
         self._install(machine, place)
-        await self._loop.run_in_executor(self._thread, self._drop_older)
+        await self._drop_older()
 
     async def _take_in(self, receiving: _Receiving) -> tuple[Machine, Place]:
         """Write down and load what comes, until it is whole."""
@@ -331,6 +340,7 @@ class _Sending:
     def __init__(self, peer: str, number: int) -> None:
         self.peer = peer
         self.number = number
+        self.name = ""  # The file.
         self.sent = 0
         self._answered = 0
         self._is_stopped = False

@@ -167,6 +167,9 @@ class SimulatedStorage:
     def read(self, name: str) -> bytes:
         return bytes(self._disk.file(name).content)
 
+    def size(self, name: str) -> int:
+        return len(self._disk.file(name).content)
+
     def read_at(self, name: str, offset: int, size: int) -> bytes:
         return bytes(self._disk.file(name).content[offset : offset + size])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -52,6 +51,9 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes:
         """The whole content of *name*."""
 
+    def size(self, name: str) -> int:
+        """How many bytes *name* holds."""
+
     def read_at(self, name: str, offset: int, size: int) -> bytes:
         """At most *size* bytes of *name* from *offset* on; none at its end."""
 
@@ -88,6 +90,7 @@ class Directory:
         self._path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _sync_directory(path.parent)
             self._lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageError(f"cannot use data directory {path}: {error.strerror}") from error
@@ -106,7 +109,7 @@ class Directory:
         return sorted(
             entry.name
             for entry in self._path.iterdir()
-            if entry.name != "lock" and entry.suffix != ".tmp"
+            if entry.is_file() and entry.name != "lock" and entry.suffix != ".tmp"
         )
 
     def read(self, name: str) -> bytes:
@@ -117,8 +120,11 @@ class Directory:
         is_new = not target.exists()
         file = _File(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600))
         if is_new:
-            self._sync_directory()
+            _sync_directory(self._path)
         return file
+
+    def size(self, name: str) -> int:
+        return (self._path / name).stat().st_size
 
     def read_at(self, name: str, offset: int, size: int) -> bytes:
         with (self._path / name).open("rb") as file:
@@ -126,11 +132,11 @@ class Directory:
             return file.read(size)
 
     def open_draft(self) -> Draft:
-        return _Draft(self._path, self._sync_directory)
+        return _Draft(self._path)
 
     def remove(self, name: str) -> None:
         (self._path / name).unlink(missing_ok=True)
-        self._sync_directory()
+        _sync_directory(self._path)
 
     def path(self, name: str) -> str:
         return str(self._path / name)
@@ -138,18 +144,10 @@ class Directory:
     def close(self) -> None:
         os.close(self._lock)
 
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
 
 class _Draft:
-    def __init__(self, directory: Path, sync_directory: Callable[[], None]) -> None:
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._sync_directory = sync_directory
         self._descriptor, self._name = tempfile.mkstemp(suffix=".tmp", dir=directory)
         self._unsynced = 0
 
@@ -167,7 +165,7 @@ class _Draft:
         reach("storage.before_draft_renamed")
         Path(self._name).replace(self._directory / name)
         reach("storage.after_draft_renamed")
-        self._sync_directory()
+        _sync_directory(self._directory)
         self._name = ""
 
     def discard(self) -> None:
@@ -189,6 +187,14 @@ class _File:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -52,11 +52,8 @@ async def test_older_snapshots_go_once_a_newer_one_is_durable(cluster: MakeClust
     assert len(snapshot_files(nodes, "node1")) == 1
 
 
-async def test_the_log_is_cut_but_for_a_tail(
-    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 5)
-    nodes = await cluster(1)
+async def test_the_log_is_cut_but_for_a_tail(cluster: MakeCluster) -> None:
+    nodes = await cluster(1, tail_entries=5)
     node = nodes.leader()
     for _ in range(30):
         await submit(node, 1)
@@ -66,11 +63,8 @@ async def test_the_log_is_cut_but_for_a_tail(
     assert node._engine.log.first_index == node._engine.applied_index - 5
 
 
-async def test_a_follower_that_is_too_far_behind_is_sent_a_snapshot(
-    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 0)
-    nodes = await cluster(3)
+async def test_a_follower_that_is_too_far_behind_is_sent_a_snapshot(cluster: MakeCluster) -> None:
+    nodes = await cluster(3, tail_entries=0)
     leader = nodes.leader()
     away = nodes.follower().node_id
     await nodes.stop(away)
@@ -91,11 +85,8 @@ async def test_a_follower_that_is_too_far_behind_is_sent_a_snapshot(
     assert back.machine.state_hash == leader.machine.state_hash
 
 
-async def test_a_node_that_was_sent_a_snapshot_restarts_with_it(
-    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 0)
-    nodes = await cluster(3)
+async def test_a_node_that_was_sent_a_snapshot_restarts_with_it(cluster: MakeCluster) -> None:
+    nodes = await cluster(3, tail_entries=0)
     leader = nodes.leader()
     away = nodes.follower().node_id
     await nodes.stop(away)
@@ -129,11 +120,8 @@ async def test_a_damaged_snapshot_stops_the_node_and_names_the_file(
         await nodes.start("node1")
 
 
-async def test_a_missing_snapshot_stops_the_node(
-    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cluster.snapshotting.TAIL_ENTRIES", 0)
-    nodes = await cluster(1, segment_bytes=1_000)
+async def test_a_missing_snapshot_stops_the_node(cluster: MakeCluster) -> None:
+    nodes = await cluster(1, tail_entries=0, segment_bytes=1_000)
     await submit(nodes.leader(), 100)
     for _ in range(20):
         await submit(nodes.leader(), 1)
