@@ -105,9 +105,11 @@ async def test_waiting_for_a_process_that_died_ends_with_its_last_words(
 
 
 async def test_children_die_with_a_parent_that_is_killed(
-    command_line: CommandLine, free_port: int
+    command_line: CommandLine, free_port: int, tmp_path: Path
 ) -> None:
     options = ("--nodes", "1", "--workers", "1", "--port", str(free_port), "--json")
+    # A killed parent cannot clear a temporary directory away.
+    options = (*options, "--data", str(tmp_path / "data"))
     with command_line.running("up", *options) as process:
         await asyncio.to_thread(read_until, process.stdout, "ready")
         children = children_of(process.pid)
