@@ -109,8 +109,8 @@ async def test_children_die_with_a_parent_that_is_killed(
 ) -> None:
     options = ("--nodes", "1", "--workers", "1", "--port", str(free_port), "--json")
     # A killed parent cannot clear a temporary directory away.
-    options = (*options, "--data", str(tmp_path / "data"))
-    with command_line.running("up", *options) as process:
+    data = str(tmp_path / "data")
+    with command_line.running("up", *options, "--data", data) as process:
         await asyncio.to_thread(read_until, process.stdout, "ready")
         children = children_of(process.pid)
         assert len(children) == 2
