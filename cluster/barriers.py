@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cluster.errors import Overloaded
 from cluster.raft.driver import Driver
+
+WAITING_MAX = 20_000
 
 Waiter = Callable[[int], None]  # Called with the index, once.
 
@@ -33,7 +36,13 @@ class Barriers:
         self._requests = 0
 
     def add(self, waiter: Waiter) -> None:
-        """Have *waiter* called with an index from now on; `advance` does the work."""
+        """Have *waiter* called with an index from now on; `advance` does the work.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        if len(self._waiting) >= WAITING_MAX:
+            raise Overloaded(f"{WAITING_MAX} reads already wait for a leader; repeat it later")
         self._waiting.append(waiter)
 
     def leader_changed(self) -> None:

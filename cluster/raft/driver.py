@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from cluster.crashpoints import reach
-from cluster.errors import BrokenPromise, StorageError, WireError
+from cluster.errors import BrokenPromise, StorageError, UnsupportedVersion, WireError
 from cluster.raft.engine import Engine, EngineHooks, Message, Start, Timing
 from cluster.raft.log import Generation, Log
 from cluster.raft.membership import Configuration
@@ -167,7 +167,7 @@ class Driver(EngineHooks):
                 self.engine.receive(link.peer, message)
         except (KeyError, TypeError, ValueError) as error:
             raise WireError(f"a Raft message cannot be understood: {error!r}") from error
-        except BrokenPromise as error:
+        except (BrokenPromise, UnsupportedVersion) as error:
             self.fail(error)
         self.wake()
 

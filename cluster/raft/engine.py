@@ -37,6 +37,7 @@ BATCH_BYTES = 4 * 1024 * 1024  # How much one append may carry, unless one entry
 BATCH_ENTRIES = 1_024
 FLIGHT_ENTRIES = 4_096  # How far a follower may be behind in what was sent to it unanswered.
 
+_TURN_SECONDS = 0.03  # Between two survivors of a leader asking around for votes.
 APPLY_SECONDS = 0.02  # How long one turn of the loop may apply entries.
 
 REGULAR = b"\x00"  # The first byte of an entry that is the machine's; pysyncobj's no-op has 1.
@@ -334,11 +335,11 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         if progress is not None:
             self._SyncObj__connectedNodes.discard(progress.node)
         if peer == self.leader and not self.is_leader:
-            # A closed link is most often a dead process: ask around after a short, random while.
-            # Pre-votes make this harmless when it is not.
+            # A closed link is most often a dead process: ask around soon, in turn, so that the
+            # survivors do not split their votes. Pre-votes make it harmless when it is not.
             self._leader_heard_at = float("-inf")
-            timeout = self._SyncObj__generateRaftTimeout()
-            soon = self._clock() + 0.05 * (timeout - self.timing.election_min)
+            survivors = sorted({*self._roster.active(), self.node_id} - {peer})
+            soon = self._clock() + _TURN_SECONDS * survivors.index(self.node_id)
             self._SyncObj__raftElectionDeadline = min(self._SyncObj__raftElectionDeadline, soon)
 
     # Membership: one server at a time, effective on append (dissertation, §4.1).
@@ -709,6 +710,10 @@ class Engine(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         elif theirs >= mine and not self._hears_a_leader():
             reach("engine.before_pre_vote_granted")
             self.dispatch(peer, {"type": "pre_vote_granted", "term": message["term"]})
+            # Who was encouraged is given the time to win.
+            self._SyncObj__raftElectionDeadline = max(
+                self._SyncObj__raftElectionDeadline, self._clock() + self.timing.heartbeat
+            )
         return False
 
     def _rule_pre_vote_granted(self, peer: str, message: Message) -> bool:
