@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cluster.errors import ConfigurationError
+from cluster.raft.security import TlsFiles
 
 PORT_MAX = 65_535
 SECRET_BYTES_MIN = 16
@@ -109,13 +110,30 @@ def read_secret(path: Path | None) -> bytes | None:
     return secret
 
 
-def refuse_open_bind(addresses: dict[str, Address], *, secret: bytes | None) -> None:
+def parse_tls(certificate: str | None, key: str | None, authority: str | None) -> TlsFiles | None:
+    """The files for mutual TLS between nodes: all three, or none.
+
+    Raises:
+        ConfigurationError: one is missing, or cannot be read; says which.
+    """
+    given = {"--tls-cert": certificate, "--tls-key": key, "--tls-ca": authority}
+    if not any(given.values()):
+        return None
+    for option, path in given.items():
+        if not path:
+            raise ConfigurationError(f"{option} is missing: TLS needs {', '.join(given)} together")
+        if not Path(path).is_file():
+            raise ConfigurationError(f"{option} {path} is not a file")
+    return TlsFiles(str(certificate), str(key), str(authority))
+
+
+def refuse_open_bind(addresses: dict[str, Address], *, is_proved: bool) -> None:
     """Hold that whoever can reach the Raft port must prove that he belongs.
 
     Raises:
-        ConfigurationError: an address is open to other machines, and there is no secret.
+        ConfigurationError: an address is open to other machines, and nothing is to be proved.
     """
-    if secret is not None:
+    if is_proved:
         return
     for option, address in addresses.items():
         if not address.is_loopback:

@@ -8,11 +8,20 @@ from pathlib import Path
 
 import click
 
+from cluster.crashpoints import arm_from_environment
 from cluster.errors import ConfigurationError
 from cluster.replica import ReplicaSettings
+from cluster.snapshotting import LOG_BYTES
 from gateway.defaults import SubmitDefaults
 from node.commands.options import log_level_option, option, url_option
-from node.config import parse_address, parse_members, parse_urls, read_secret, refuse_open_bind
+from node.config import (
+    parse_address,
+    parse_members,
+    parse_tls,
+    parse_urls,
+    read_secret,
+    refuse_open_bind,
+)
 from node.coordinator import NodeSettings, run_node
 from node.log import configure_logging
 from node.loops import run
@@ -63,6 +72,21 @@ BUILT_IN = "node.handlers"
     help="The secret that every node of the cluster shares.",
 )
 @option(
+    "--tls-cert",
+    variable="QUORATE_TLS_CERT",
+    help="This node's certificate for mutual TLS between nodes (PEM); it names the node's id.",
+)
+@option("--tls-key", variable="QUORATE_TLS_KEY", help="The certificate's private key (PEM).")
+@option("--tls-ca", variable="QUORATE_TLS_CA", help="The authority that signed every node's (PEM).")
+@option(
+    "--snapshot-bytes",
+    variable="QUORATE_SNAPSHOT_BYTES",
+    type=click.IntRange(min=1),
+    default=LOG_BYTES,
+    show_default=True,
+    help="How much new log calls for a snapshot, after which old log is dropped.",
+)
+@option(
     "--lease-seconds",
     variable="QUORATE_LEASE_SECONDS",
     type=click.FloatRange(min=0, min_open=True),
@@ -79,6 +103,10 @@ def node(
     data: Path,
     raft_bind: str | None,
     secret_file: Path | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_ca: str | None,
+    snapshot_bytes: int,
     lease_seconds: float,
     log_level: str,
 ) -> int:
@@ -92,7 +120,10 @@ def node(
     http_address = parse_address(http)
     secret = read_secret(secret_file)
     bind = parse_address(raft_bind or raft_addresses[node_id])
-    refuse_open_bind({"--http": http_address, "--raft-bind": bind}, secret=secret)
+    tls = parse_tls(tls_cert, tls_key, tls_ca)
+    is_proved = secret is not None or tls is not None
+    refuse_open_bind({"--http": http_address, "--raft-bind": bind}, is_proved=is_proved)
+    arm_from_environment(os.environ)
     settings = NodeSettings(
         replica=ReplicaSettings(
             node_id=node_id,
@@ -101,6 +132,8 @@ def node(
             http=f"http://{http_address}",
             raft_bind=raft_bind,
             secret=secret,
+            tls=tls,
+            snapshot_bytes=snapshot_bytes,
             lease_seconds=lease_seconds,
         ),
         http=http_address,

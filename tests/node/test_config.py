@@ -72,17 +72,17 @@ def test_urls_that_no_client_could_use_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_a_loopback_bind_needs_no_secret(host: str) -> None:
-    refuse_open_bind({"--http": Address(host, 5000)}, secret=None)
+    refuse_open_bind({"--http": Address(host, 5000)}, is_proved=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "node1.example"])  # noqa: S104
 def test_an_open_bind_without_a_secret_is_refused_with_the_mend(host: str) -> None:
     with pytest.raises(ConfigurationError, match=r"--raft-bind .*openssl rand .*--secret-file"):
-        refuse_open_bind({"--raft-bind": Address(host, 7600)}, secret=None)
+        refuse_open_bind({"--raft-bind": Address(host, 7600)}, is_proved=False)
 
 
 def test_an_open_bind_with_a_secret_is_taken() -> None:
-    refuse_open_bind({"--http": Address("0.0.0.0", 5000)}, secret=b"x" * 16)  # noqa: S104
+    refuse_open_bind({"--http": Address("0.0.0.0", 5000)}, is_proved=True)  # noqa: S104
 
 
 def test_a_secret_is_read_without_the_white_space_around_it(tmp_path: Path) -> None:

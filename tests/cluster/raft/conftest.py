@@ -137,11 +137,12 @@ class Group:
 
 
 @pytest.fixture
-async def group(tmp_path: Path) -> AsyncIterator[Callable[[int], Any]]:
+async def group(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     made: list[Group] = []
 
-    async def make(size: int) -> Group:
+    async def make(size: int, security: dict[str, Security] | None = None) -> Group:
         group = Group(size, tmp_path)
+        group.security = security or {}
         made.append(group)
         for node_id in group.addresses:
             await group.start(node_id)
