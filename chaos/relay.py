@@ -189,46 +189,48 @@ class _Connection:
         self._target = target
         self._reader = reader
         self._writers = [writer]
-        self._running = asyncio.current_task()
+        self._forwarding: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
 
     def reset(self) -> None:
         """End both sides with a reset."""
         for writer in self._writers:
             _reset(writer)
-        if self._running is not None:
-            self._running.cancel()
+        if self._forwarding is not None:
+            self._forwarding.cancel()
 
     async def wait_ended(self) -> None:
         """Wait until both sides are closed."""
         await self._ended.wait()
 
     async def run(self, there: _Lane, back: _Lane) -> None:
-        """Forward both ways until both have ended, or one has failed."""
-        outward = _Pump(there, self._reader)
-        taking = asyncio.create_task(outward.take())
+        """Forward both ways until both have ended, one has failed, or both are reset."""
+        self._forwarding = asyncio.create_task(self._forward(there, back))
         try:
+            await asyncio.wait((self._forwarding,))
+            if not self._forwarding.cancelled():
+                self._forwarding.result()
+        except* OSError:
+            self.reset()
+        finally:
+            self._forwarding.cancel()
+            for each in self._writers:
+                each.close()
+            self._ended.set()
+
+    async def _forward(self, there: _Lane, back: _Lane) -> None:
+        outward = _Pump(there, self._reader)
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(outward.take())
             if not await self._is_passable(there, taking):
                 return  # Whoever dialled gave up before the target could have heard of it.
             host, _, port = self._target.rpartition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             self._writers.append(writer)
             inward = _Pump(back, reader)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(outward.give(writer))
-                group.create_task(inward.take())
-                group.create_task(inward.give(self._writers[0]))
-        except* OSError:
-            for each in self._writers:
-                _reset(each)
-        except* asyncio.CancelledError:
-            pass  # By `reset`: nobody else holds this task.
-        finally:
-            taking.cancel()
-            await asyncio.gather(taking, return_exceptions=True)
-            for each in self._writers:
-                each.close()
-            self._ended.set()
+            group.create_task(outward.give(writer))
+            group.create_task(inward.take())
+            group.create_task(inward.give(self._writers[0]))
 
     @staticmethod
     async def _is_passable(lane: _Lane, taking: asyncio.Task[None]) -> bool:
@@ -285,11 +287,14 @@ class _Pump:
                 raise content
             if not content:
                 break
+            if writer.is_closing():
+                raise ConnectionResetError("the receiver is gone")
             await self._write(writer, content)
             self._held.popleft()
             self._held_bytes -= len(content)
             self._moved.set()
-        writer.write_eof()
+        if not writer.is_closing():
+            writer.write_eof()
 
     async def _write(self, writer: asyncio.StreamWriter, content: bytes) -> None:
         view = memoryview(content)

@@ -50,6 +50,16 @@ class Calm:
         near = [node for node in nodes if node is not leader and self._reaches(leader, node)]
         return len(near) + 1 > len(nodes) // 2
 
+    def reaches_majority(self, leader: SimulatedNode, nodes: Sequence[SimulatedNode]) -> bool:
+        """Whether *leader* can hear enough of the others, now, at all."""
+        cuts = self._network.cuts
+        near = [
+            node
+            for node in nodes
+            if node is leader or (node.is_up and (node.name, leader.name) not in cuts)
+        ]
+        return len(near) > len(nodes) // 2
+
     def _is_sane(self, node: SimulatedNode) -> bool:
         return node.is_serving and self._is_settled(self._nodes.get(node.name))
 

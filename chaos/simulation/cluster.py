@@ -47,7 +47,7 @@ class Cluster:
         self.clients: list[str] = []  # Their machines' names, for faults between them and nodes.
         self._dice = dice(plan.seed, "supervisor")
         self._leader: SimulatedNode = self.nodes[0]  # The newest one that was seen.
-        self._is_watched = True
+        self._is_healed = False
 
     def _host(self, name: str) -> NodeHost:
         seed = self.plan.seed
@@ -63,7 +63,7 @@ class Cluster:
     def _supervise(self) -> None:
         """Start again what stopped; whose disk is damaged gets an empty one, as the error says."""
         for node in self.nodes:
-            if node.has_exited:
+            if node.has_exited or (self._is_healed and not node.is_up):
                 node.has_exited = False
                 again = node.renew if node.refuses_to_start else node.start
                 self.world.after(self._dice.uniform(*SUPERVISOR_SECONDS), again)
@@ -102,7 +102,8 @@ class Cluster:
         KINDS[fault.kind](self, *fault.args)
 
     def heal(self) -> None:
-        """Undo all that can be undone, and start all that can start."""
+        """Undo all that can be undone, and keep all up from now on."""
+        self._is_healed = True
         heal(self)
         mend_disks(self)
         start_all(self)

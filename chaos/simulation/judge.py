@@ -5,6 +5,7 @@ The judge only looks. What it finds broken ends the run; `verdict` judges what i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chaos.simulation.calm import Calm
@@ -17,6 +18,7 @@ from cluster.raft.engine import Engine
 if TYPE_CHECKING:
     from chaos.simulation.node import SimulatedNode
 
+ALONE_SECONDS_MAX = 3.0  # A leader's fallback takes about one, and its look at the clock a little.
 LOOK_SECONDS = 1.0  # How often the costly invariants are looked at.
 
 
@@ -50,14 +52,17 @@ class Judge:
         self.calm = Calm(world, network)
         self.excuses: dict[str, str] = {}  # Nodes whose disk was tampered with, and how.
         self.nodes: list[SimulatedNode] = []
+        self.tell: Callable[[str], None] = _nobody  # Who narrates, if anyone does.
         self._world = world
         self._newest = 0  # The highest index in the ledger.
         self._applied: dict[str, int] = {}  # By node, in this life of its process.
+        self._alone_since: dict[str, float] = {}
         self._leads: dict[str, int] = {}  # Nodes that lead, and their term.
 
     def broken(self, rule: str, what: str) -> None:
         """Note a violation; nothing after it could be judged, so the run ends."""
         self.violations.append(Violation(self._world.now, rule, what))
+        self.tell(f"BROKEN {rule}: {what}")
         self._world.halt()
 
     # node.Witness.
@@ -65,6 +70,7 @@ class Judge:
     def started(self, node: SimulatedNode) -> None:
         self._applied.pop(node.name, None)
         self.calm.disturb(node.name)
+        self.tell(f"{node.name} is up")
 
     def applied(
         self, node: SimulatedNode, index: int, term: int, command: bytes | None, state_hash: bytes
@@ -110,12 +116,15 @@ class Judge:
             del self._leads[node.name]
             self._stepped_down(node, leads)
 
-    def ended(self, node: SimulatedNode, why: str) -> None:  # noqa: ARG002 - the narrator's
+    def ended(self, node: SimulatedNode, why: str) -> None:
+        self.tell(f"{node.name} is down: {why}")
         self._leads.pop(node.name, None)
+        self._alone_since.pop(node.name, None)
         self._applied.pop(node.name, None)
         self.calm.disturb(node.name)
 
     def failed(self, node: SimulatedNode, error: BaseException) -> None:
+        self.tell(f"{node.name} stops itself: {error}")
         if node.name not in self.excuses or not isinstance(error, StorageError | OSError):
             self.broken("no node fails by itself", f"{node.name}: {error}")
 
@@ -127,6 +136,7 @@ class Judge:
 
     def _took_over(self, node: SimulatedNode, engine: Engine) -> None:
         term = engine.term
+        self.tell(f"{node.name} leads term {term}")
         self._world.record(b"leads", node.name.encode(), b"%d" % term)
         other = self.leaders.setdefault(term, node.name)
         if other != node.name:
@@ -150,6 +160,7 @@ class Judge:
         return None
 
     def _stepped_down(self, node: SimulatedNode, term: int) -> None:
+        self.tell(f"{node.name} leads term {term} no more")
         if self.calm.is_deposed_without_need(node, self.nodes):
             self.broken(
                 "a healthy leader stays",
@@ -170,9 +181,22 @@ class Judge:
                 parted = parting(engine, theirs)
                 if parted is not None:
                     self.broken("log matching", f"{node.name}, {other.name}: entry {parted}")
+            self._stands_alone(node, engine)
             assert node.replica is not None
             for sentence in invariants.check(node.replica.machine):
                 self.broken("the machine's invariants", f"{node.name}: {sentence}")
+
+    def _stands_alone(self, node: SimulatedNode, engine: Engine) -> None:
+        """A leader that has reached no majority for long is none any more."""
+        if not engine.is_leader or self.calm.reaches_majority(node, self.nodes):
+            self._alone_since.pop(node.name, None)
+            return
+        since = self._alone_since.setdefault(node.name, self._world.now)
+        if self._world.now - since > ALONE_SECONDS_MAX:
+            self.broken(
+                "a leader without a majority stops",
+                f"{node.name} leads term {engine.term} alone since +{since:.2f} s",
+            )
 
     def compare_states(self) -> None:
         """Once all have converged: whoever came by a snapshot has the same state as the others."""
@@ -204,3 +228,7 @@ def parting(engine: Engine, other: Engine) -> int | None:
     if head == same:
         return None
     return next(a[1] for a, b in zip(head, same, strict=True) if a != b)
+
+
+def _nobody(_sentence: str) -> None:
+    """Hear nothing."""

@@ -9,7 +9,7 @@ from typing import Any
 from chaos.simulation.dice import Dice, dice
 from chaos.simulation.faults import LEADER, Fault
 
-SECONDS = (12.0, 30.0)  # How long faults go on.
+SECONDS = (8.0, 20.0)  # How long faults go on.
 FIRST_FAULT_SECONDS = 1.0  # By then the first leader should be there.
 
 
@@ -49,18 +49,18 @@ class Plan:
 def draw(seed: int, *, nodes: int | None = None) -> Plan:
     """The plan of *seed*; *nodes* settles their number instead of the dice."""
     roll = dice(seed, "plan")
-    drawn = roll.choices((1, 3, 5), weights=(1, 6, 3))[0]
+    drawn = roll.choices((1, 3, 5), weights=(1, 7, 2))[0]
     latency_low = roll.choice((0.0001, 0.0005, 0.005))
     sync_low = roll.choice((0.0002, 0.001, 0.004))
     plan = Plan(
         seed=seed,
         nodes=nodes or drawn,
         seconds=roll.uniform(*SECONDS),
-        submitters=roll.randint(1, 5),
-        workers=roll.randint(0, 3),
+        submitters=roll.randint(1, 3),
+        workers=roll.randint(0, 2),
         readers=roll.randint(0, 2),
-        pause_seconds=roll.choice((0.1, 0.3, 1.0)),
-        burst=roll.choice((1, 1, 1, 6)),
+        pause_seconds=roll.choice((0.1, 0.3, 0.6)),
+        burst=roll.choice((1, 1, 1, 4)),
         payload_bytes=roll.choice((16, 16, 300, 20_000)),
         latency=(latency_low, latency_low * roll.uniform(1, 6)),
         split=roll.choice((0.0, 0.0, 0.1)),
@@ -77,7 +77,7 @@ def schedule(plan: Plan, roll: Dice) -> tuple[Fault, ...]:
     """A mix of fault families of its own for each seed, at a pace of its own."""
     names = [f"node{number}" for number in range(1, plan.nodes + 1)]
     families = [family for family in _FAMILIES if roll.random() < 0.35] or [_kill]
-    pace = roll.choice((0.4, 1.5, 4.0))
+    pace = roll.choice((0.3, 1.0, 3.0))
     faults: list[Fault] = []
     at = FIRST_FAULT_SECONDS
     while True:

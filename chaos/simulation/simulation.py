@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from chaos.simulation.catalogue import plant
 from chaos.simulation.cluster import Cluster
 from chaos.simulation.dice import dice
 from chaos.simulation.history import History, Kind, Outcome
@@ -86,9 +87,25 @@ class Simulation:
             self._heal()
             self._converge()
         if not self.judge.violations:
-            for rule, what in judge_history(self.judge.ledger, self.history.attempts):
+            for rule, what in self._findings():
                 self.judge.broken(rule, what)
         return self._report()
+
+    def run_quietly(self) -> Report:
+        """`run`, without the log lines of a thousand broken nodes, or pauses to collect them."""
+        level = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        was_collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return self.run()
+        finally:
+            logging.disable(level)
+            if was_collecting:
+                gc.enable()
+
+    def _findings(self) -> list[tuple[str, str]]:
+        return judge_history(self.judge.ledger, self.history.attempts, seconds=self.world.now)
 
     # The three phases.
 
@@ -220,18 +237,10 @@ def _a_task(task_id: str, tag: str) -> Submit:
     return Submit((NewTask(task_id, "echo", b"", "text/plain", submitted_by=tag),))
 
 
-def simulate(plan: Plan) -> Report:
-    """Carry out *plan*, quietly, and say what came of it."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    was_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return Simulation(plan).run()
-    finally:
-        logging.disable(level)
-        if was_collecting:
-            gc.enable()
+def simulate(plan: Plan, *, bug: str | None = None) -> Report:
+    """Carry out *plan* and say what came of it; *bug* is planted for it."""
+    with plant(bug):
+        return Simulation(plan).run_quietly()
 
 
 @contextmanager

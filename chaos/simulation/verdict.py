@@ -16,6 +16,7 @@ from chaos.simulation.judge import Applied
 from chaos.simulation.workload import tag_of
 from cluster import codec
 from cluster.core.machine import Machine
+from cluster.core.model import Event
 
 Finding = tuple[str, str]  # The rule, and what broke it.
 
@@ -25,12 +26,15 @@ class Replayed(NamedTuple):
 
     positions: Mapping[str, list[int]]  # Tag -> the indexes of the entries that carry it.
     replies: Mapping[str, Any]  # Tag -> the reply to its first command.
+    events: Sequence[Event]
     answers: Mapping[int, Any]  # By position in the list of reads.
     machine: Machine
 
 
-def judge_history(ledger: Mapping[int, Applied], attempts: Sequence[Attempt]) -> list[Finding]:
-    """Everything that the history and the log do not agree on."""
+def judge_history(
+    ledger: Mapping[int, Applied], attempts: Sequence[Attempt], *, seconds: float
+) -> list[Finding]:
+    """Everything that the history and the log, *seconds* long, do not agree on."""
     holes = [
         index
         for index in range(min(ledger, default=1), max(ledger, default=0))
@@ -47,6 +51,8 @@ def judge_history(ledger: Mapping[int, Applied], attempts: Sequence[Attempt]) ->
         *_reads(reads, replayed),
         *_order(attempts),
         *_sessions(attempts),
+        *_leases(replayed),
+        *_time(replayed, seconds),
     ]
 
 
@@ -55,6 +61,7 @@ def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
     machine = Machine()
     positions: dict[str, list[int]] = defaultdict(list)
     replies: dict[str, Any] = {}
+    events: list[Event] = []
     answers: dict[int, Any] = {}
     waiting: dict[int, list[int]] = defaultdict(list)
     for number, read in enumerate(reads):
@@ -62,10 +69,10 @@ def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
     for index in sorted(ledger):
         applied = ledger[index]
         if applied.command is not None:
-            _apply(machine, index, applied, positions, replies)
+            events += _apply(machine, index, applied, positions, replies)
         for number in waiting.get(index, ()):
             answers[number] = machine.answer(reads[number].asked)
-    return Replayed(positions, replies, answers, machine)
+    return Replayed(positions, replies, events, answers, machine)
 
 
 def _apply(
@@ -74,7 +81,7 @@ def _apply(
     applied: Applied,
     positions: dict[str, list[int]],
     replies: dict[str, Any],
-) -> None:
+) -> tuple[Event, ...]:
     assert applied.command is not None
     entry = codec.unpack_entry(applied.command)
     commands = [command for group in entry.groups for command in group.commands]
@@ -90,6 +97,7 @@ def _apply(
         if tag is not None:
             positions[tag].append(index)
             replies.setdefault(tag, reply)
+    return done.events
 
 
 def _writes(
@@ -156,6 +164,39 @@ def _sessions(attempts: Sequence[Attempt]) -> Iterator[Finding]:
                 "a session never goes back",
                 f"{each.process} asked {each.node} for {each.min_index}, got {each.index}",
             )
+
+
+def _leases(replayed: Replayed) -> Iterator[Finding]:
+    """Tokens only grow, each task is completed once, and a new leader gives everyone grace."""
+    newest = 0
+    completed: set[str | None] = set()
+    graced_until_ms = 0
+    for event in replayed.events:
+        if event.kind == "leased":
+            token = event.lease_token or 0
+            if token <= newest:
+                yield "tokens only grow", f"lease {token} of {event.task_id} came after {newest}"
+            newest = token
+        elif event.kind == "completed":
+            if event.task_id in completed:
+                yield "one task, one result", f"{event.task_id} was completed twice"
+            completed.add(event.task_id)
+        elif event.kind == "leader_changed":
+            graced_until_ms = event.time_ms + replayed.machine.state.lease_ms
+        elif event.kind == "worker_lost" and event.time_ms < graced_until_ms:
+            yield (
+                "an outage costs no lease",
+                f"{event.worker_id} was lost at {event.time_ms}, in grace to {graced_until_ms}",
+            )
+
+
+def _time(replayed: Replayed, seconds: float) -> Iterator[Finding]:
+    """Cluster time stands still without a leader, and is never faster than time."""
+    if replayed.machine.cluster_time_ms > seconds * 1_000 + 1:
+        yield (
+            "cluster time is time with a leader",
+            f"{replayed.machine.cluster_time_ms} ms of it passed in {seconds:.3f} s",
+        )
 
 
 def _returned(attempt: Attempt) -> float:

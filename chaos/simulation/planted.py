@@ -1,0 +1,47 @@
+"""Bugs planted on purpose: each removes one rule from the product, and the judge must see it.
+
+There are no switches in the product for this: a bug replaces one method from outside, for as long
+as its context lasts. A method that is not there any more fails loudly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+Patch = Callable[[ExitStack], None]
+
+
+class Planted(NamedTuple):
+    """One bug."""
+
+    name: str
+    removes: str  # The rule that is gone, in a sentence; D numbers are those of docs/raft.md.
+    patch: Patch
+
+
+PLANTED: dict[str, Planted] = {}
+
+
+def planted(name: str, removes: str) -> Callable[[Patch], Patch]:
+    """Enter a patch into the catalogue."""
+
+    def enter(patch: Patch) -> Patch:
+        PLANTED[name] = Planted(name, removes, patch)
+        return patch
+
+    return enter
+
+
+def replace(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put `make(original)` in the place of an attribute that *owner* itself defines."""
+    namespace: Mapping[str, Any] = vars(owner)
+    original = namespace[name]
+    stack.callback(setattr, owner, name, original)
+    setattr(owner, name, make(original))
+
+
+def constant(value: Any) -> Callable[[Any], Any]:
+    """A method that does nothing and returns *value*."""
+    return lambda _original: lambda *_args, **_named: value

@@ -1,0 +1,270 @@
+"""Planted bugs of consensus, log and disk: the rules of docs/raft.md, each taken away alone."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from chaos.simulation.disk import Disk
+from chaos.simulation.planted import constant, planted, replace
+from cluster.errors import StorageDamaged
+from cluster.raft import log as log_module
+from cluster.raft.driver import Driver, _deliver
+from cluster.raft.engine import Engine
+from cluster.raft.log import Log
+from cluster.raft.membership import Configuration
+
+
+@planted("forget-votes", "D14: a vote is durable before it is given")
+def _forget_votes(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def set_current_term(self: Log, term: int, voted_for: str | None) -> None:
+            count = len(self._records)
+            original(self, term, voted_for)
+            del self._records[count:]
+
+        return set_current_term
+
+    replace(stack, Log, "setCurrentTerm", make)
+
+
+@planted("send-before-sync", "nothing leaves before what it claims is durable")
+def _send_before_sync(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def flush(self: Driver) -> None:
+            outbox, self._outbox = self._outbox, []
+            _deliver(outbox)
+            original(self)
+
+        return flush
+
+    replace(stack, Driver, "_flush", make)
+
+
+@planted("skip-the-fsync", "D14: a generation is synced before it counts as written")
+def _skip_the_fsync(stack: ExitStack) -> None:
+    replace(stack, Disk, "sync", constant(None))
+
+
+@planted("apply-beyond-durable", "nothing is applied before it is on this disk")
+def _apply_beyond_durable(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def apply_log_entries(self: Engine) -> bool:
+            self.apply_until = None
+            return bool(original(self))
+
+        return apply_log_entries
+
+    replace(stack, Engine, "_SyncObj__applyLogEntries", make)
+
+
+@planted("truncate-without-conflict", "D2: only a conflict truncates")
+def _truncate_without_conflict(stack: ExitStack) -> None:
+    def make(_original: Any) -> Any:
+        def strip(self: Engine, message: dict[str, Any]) -> None:
+            self._keep_tail = False
+            vouched = message["prevLogIdx"] + len(message["entries"])
+            message["commit_index"] = min(message["commit_index"], vouched)
+
+        return strip
+
+    replace(stack, Engine, "_strip_matching_prefix", make)
+
+
+@planted("commit-beyond-vouched", "D2: a follower commits up to the last entry it was vouched for")
+def _commit_beyond_vouched(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def strip(self: Engine, message: dict[str, Any]) -> None:
+            commit = message["commit_index"]
+            original(self, message)
+            message["commit_index"] = commit
+
+        return strip
+
+    replace(stack, Engine, "_strip_matching_prefix", make)
+
+
+@planted("acks-of-another-term", "D13: an acknowledgement counts in its own term only")
+def _acks_of_another_term(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def rule(self: Engine, peer: str, message: dict[str, Any]) -> bool:
+            message["from_term"] = self.term
+            return bool(original(self, peer, message))
+
+        return rule
+
+    replace(stack, Engine, "_rule_ack", make)
+
+
+@planted("votes-of-another-term", "D13: a vote counts in its own term only")
+def _votes_of_another_term(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def rule(self: Engine, peer: str, message: dict[str, Any]) -> bool:
+            message["from_term"] = message["term"] = self.term
+            return bool(original(self, peer, message))
+
+        return rule
+
+    replace(stack, Engine, "_rule_vote", make)
+
+
+@planted("vote-for-anyone", "a voter's log is no newer than its candidate's (Raft, §5.4.1)")
+def _vote_for_anyone(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def rule(self: Engine, peer: str, message: dict[str, Any]) -> bool:
+            message["last_log_term"] = self.log[-1][2] + 1
+            return bool(original(self, peer, message))
+
+        return rule
+
+    replace(stack, Engine, "_rule_vote_request", make)
+    replace(stack, Engine, "_rule_pre_vote", make)
+
+
+@planted("commit-of-an-earlier-term", "only entries of its own term are counted (Raft, §5.4.2)")
+def _commit_of_an_earlier_term(stack: ExitStack) -> None:
+    def get_entries(
+        self: Any, from_index: int, count: int | None = None, size: int | None = None
+    ) -> Any:
+        entries = self._stock_get_entries(from_index, count, size)
+        if count != 1:
+            return entries
+        return [(command, index, self.term) for command, index, _ in entries]
+
+    stock = Engine.__mro__[1]
+    stack.callback(delattr, Engine, "_SyncObj__getEntries")
+    stack.callback(delattr, Engine, "_stock_get_entries")
+    Engine._stock_get_entries = stock._SyncObj__getEntries
+    Engine._SyncObj__getEntries = get_entries
+
+
+@planted("stale-terms-unanswered", "D12: who speaks of an old term is told so")
+def _stale_terms_unanswered(stack: ExitStack) -> None:
+    replace(stack, Engine, "_answer_stale", constant(None))
+
+
+@planted("one-step-backtracking", "D11: a mismatch leads straight to what must match")
+def _one_step_backtracking(stack: ExitStack) -> None:
+    def make(_original: Any) -> Any:
+        def answer(self: Engine, node: Any, reset: bool = False, **named: Any) -> None:
+            next_index = named.get("nextNodeIdx")
+            if next_index is None:
+                next_index = self.log.last_index + 1
+            self.dispatch(
+                node.id, {"type": "next_node_idx", "next_node_idx": next_index, "reset": reset}
+            )
+
+        return answer
+
+    def slow(original: Any) -> Any:
+        def rule(self: Engine, peer: str, message: dict[str, Any]) -> bool:
+            is_reset = bool(message["reset"])
+            due = self._SyncObj__newAppendEntriesTime
+            done = bool(original(self, peer, message))
+            if is_reset:
+                self._SyncObj__newAppendEntriesTime = due
+            return done
+
+        return rule
+
+    replace(stack, Engine, "_SyncObj__sendNextNodeIdx", make)
+    replace(stack, Engine, "_rule_ack", slow)
+
+
+@planted("leader-never-falls-back", "a leader without a majority stops in time")
+def _leader_never_falls_back(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def tick(self: Engine) -> None:
+            now = self._clock()
+            for node in self._SyncObj__lastResponseTime:
+                self._SyncObj__lastResponseTime[node] = now
+            original(self)
+
+        return tick
+
+    replace(stack, Engine, "tick", make)
+
+
+@planted("no-pre-vote", "who would lead asks around before it raises its term (§9.6)")
+def _no_pre_vote(stack: ExitStack) -> None:
+    replace(stack, Engine, "_mind_the_election", constant(None))
+
+
+@planted("no-stickiness", "who hears a leader helps nobody to depose it (§4.2.3)")
+def _no_stickiness(stack: ExitStack) -> None:
+    def make(_original: Any) -> Any:
+        return lambda self: self.is_leader
+
+    replace(stack, Engine, "_hears_a_leader", make)
+
+
+@planted("wiped-disk-votes", "another incarnation of a member neither votes nor counts")
+def _wiped_disk_votes(stack: ExitStack) -> None:
+    def make(_original: Any) -> Any:
+        def counts(self: Configuration, node_id: str, incarnation: str) -> bool:  # noqa: ARG001
+            return self.member(node_id) is not None
+
+        return counts
+
+    replace(stack, Configuration, "counts", make)
+
+
+@planted("snapshot-commits-the-log", "D1: a snapshot commits up to its own end only")
+def _snapshot_commits_the_log(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def installed(self: Engine, index: int, term: int, configuration: Any) -> None:
+            kept = self.log[:]
+            original(self, index, term, configuration)
+            if self.log.last_index == index:
+                for command, at, of_term in kept:
+                    if at > index and at == self.log.last_index + 1:
+                        self.log.add(command, at, of_term)
+            self._SyncObj__raftCommitIndex = self.log.last_index
+
+        return installed
+
+    replace(stack, Engine, "installed", make)
+
+
+@planted("snapshot-clears-the-log", "D4: a tail of the log that extends a snapshot is kept")
+def _snapshot_clears_the_log(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def installed(self: Engine, index: int, term: int, configuration: Any) -> None:
+            self.log.restart_at(index, term)
+            original(self, index, term, configuration)
+
+        return installed
+
+    replace(stack, Engine, "installed", make)
+
+
+@planted("damage-is-cut", "a whole record with a wrong checksum is damage, not a tear")
+def _damage_is_cut(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def frame_body(self: Log, *given: Any, **named: Any) -> Any:
+            try:
+                return original(self, *given, **named)
+            except StorageDamaged:
+                return None
+
+        return frame_body
+
+    replace(stack, Log, "_frame_body", make)
+
+
+@planted("tear-is-kept", "a torn end is cut before anything is appended after it")
+def _tear_is_kept(stack: ExitStack) -> None:
+    replace(stack, log_module, "write_file", constant(None))
+
+
+@planted("read-back-is-durable", "what is read back at a start is written anew before it counts")
+def _read_back_is_durable(stack: ExitStack) -> None:
+    def make(_original: Any) -> Any:
+        def write_file(storage: Any, name: str, content: bytes) -> None:
+            file = storage._disk.files[name]
+            del file.content[len(content) :]
+            file.durable_bytes = min(file.durable_bytes, len(content))
+
+        return write_file
+
+    replace(stack, log_module, "write_file", make)
