@@ -214,7 +214,7 @@ class Loader:
     def _tasks(self, *columns: Any) -> None:
         state = self._machine.state
         space = self._space
-        for task in self._records(Task, columns, {"status": TaskStatus}):
+        for task in self._records(Task, columns, status=TaskStatus):
             space.tasks[task.id] = task
             space.listing.add((task.number, task))
             space.tally.by_status[task.status] += 1
@@ -229,7 +229,7 @@ class Loader:
     def _some_workers(self, *columns: Any) -> None:
         state = self._machine.state
         space = self._space
-        for worker in self._records(Worker, columns, {"status": WorkerStatus}):
+        for worker in self._records(Worker, columns, status=WorkerStatus):
             worker.id = self._one(worker.id)
             worker.leases = self._leases(worker.leases)  # They came as pairs.
             space.workers[worker.id] = self._workers[worker.number] = worker
@@ -273,12 +273,12 @@ class Loader:
         self._is_whole = True
 
     def _records(
-        self, of: type[R], columns: Sequence[Any], make: dict[str, Callable[[Any], Any]]
+        self, of: type[R], columns: Sequence[Any], *, status: Callable[[Any], Any]
     ) -> Iterator[R]:
         """Records from the columns of as many fields as the dump knew; newer ones have defaults."""
         names = _FIELDS[of][: len(columns)]
         count = len(columns[0])  # Of the ids, which all differ.
-        make["policy"] = self._policy
+        make = {"status": status, "policy": self._policy}
         read: list[Iterable[Any]] = []
         for name, column in zip(names, columns, strict=True):
             values = column
