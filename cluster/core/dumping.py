@@ -278,7 +278,7 @@ class Loader:
         """Records from the columns of as many fields as the dump knew; newer ones have defaults."""
         names = _FIELDS[of][: len(columns)]
         count = len(columns[0])  # Of the ids, which all differ.
-        make = {"status": status, "policy": self._policy}
+        make: dict[str, Callable[[Any], Any]] = {"status": status, "policy": self._policy}
         read: list[Iterable[Any]] = []
         for name, column in zip(names, columns, strict=True):
             values = column
