@@ -32,8 +32,8 @@ from cluster.errors import (
 from cluster.host import Host, RealHost
 from cluster.leading import NOBODY, Handed, Leading
 from cluster.proposals import Parcel, Proposal, Proposals
+from cluster.raft.contract import Start, Timing
 from cluster.raft.driver import Driver, DriverHooks
-from cluster.raft.engine import Start, Timing
 from cluster.raft.identity import claim
 from cluster.raft.log import SEGMENT_BYTES, Log
 from cluster.raft.membership import Member, unformed

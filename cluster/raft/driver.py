@@ -19,7 +19,8 @@ from typing import Any
 
 from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, StorageError, UnsupportedVersion, WireError
-from cluster.raft.engine import Engine, EngineHooks, Message, Start, Timing
+from cluster.raft.contract import EngineHooks, EngineSettings, Message, Start, Timing
+from cluster.raft.engine import Engine
 from cluster.raft.log import Generation, Log
 from cluster.raft.membership import Configuration
 from cluster.raft.security import Security
@@ -97,14 +98,16 @@ class Driver(EngineHooks):
             greeting=greeting, bind=bind, receiver=self, security=security, nonce=nonce
         )
         self.engine = Engine(
-            node_id=greeting.node_id,
-            incarnation=greeting.incarnation,
-            start=start,
-            log=log,
-            hooks=self,
-            timing=timing,
-            clock=self._loop.time,
-            random=random,
+            EngineSettings(
+                node_id=greeting.node_id,
+                incarnation=greeting.incarnation,
+                start=start,
+                log=log,
+                hooks=self,
+                timing=timing,
+                clock=self._loop.time,
+                random=random,
+            )
         )
         self.engine.apply_until = lambda: log.durable_index
         self.configured(self.engine.configuration)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from cluster.raft.contract import Start, Timing
 from cluster.raft.driver import Driver, DriverHooks
-from cluster.raft.engine import Start, Timing
 from cluster.raft.identity import claim
 from cluster.raft.log import Log
 from cluster.raft.membership import unformed
