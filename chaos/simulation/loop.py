@@ -8,6 +8,7 @@ while; a process that is killed before it never did it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import socket
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -21,6 +22,7 @@ T = TypeVar("T")
 RESOLVE_SECONDS = 0.001
 WORK_SECONDS = 0.001
 TASKS_KEPT = 1_000
+UNBEGUN = inspect.CORO_CREATED
 
 
 class Sockets(Protocol):
@@ -71,6 +73,7 @@ class SimulatedLoop:
         self._postponed: list[Event] = []
         # The tasks of a dead process are kept: collecting them would run their `finally` blocks.
         self._tasks: list[asyncio.Task[Any]] = []
+        world.processes.append(self)
 
     def __repr__(self) -> str:
         state = "dead" if self.is_dead else "running" if self.can_run else "paused"
@@ -101,6 +104,13 @@ class SimulatedLoop:
         """Keep an event that fell due while the process stood still; a dead one forgets it."""
         if not self.is_dead:
             self._postponed.append(event)
+
+    def let_go(self) -> None:
+        """Close what never began to run, once the world is over."""
+        for task in self._tasks:
+            coroutine = task.get_coro()
+            if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == UNBEGUN:
+                coroutine.close()
 
     # Time and calls: what asyncio asks of a loop.
 

@@ -6,7 +6,7 @@ as its context lasts. A method that is not there any more fails loudly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -35,11 +35,13 @@ def planted(name: str, removes: str) -> Callable[[Patch], Patch]:
 
 
 def replace(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Put `make(original)` in the place of an attribute that *owner* itself defines."""
-    namespace: Mapping[str, Any] = vars(owner)
-    original = namespace[name]
-    stack.callback(setattr, owner, name, original)
-    setattr(owner, name, make(original))
+    """Put `make(original)` in the place of an attribute, wherever *owner* has it from."""
+    homes = [home for home in getattr(owner, "__mro__", (owner,)) if name in vars(home)]
+    assert homes, f"{owner} has no {name} any more: the bug that replaced it must follow it"
+    home = homes[0]
+    original = vars(home)[name]
+    stack.callback(setattr, home, name, original)
+    setattr(home, name, make(original))
 
 
 def constant(value: Any) -> Callable[[Any], Any]:

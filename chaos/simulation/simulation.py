@@ -82,10 +82,13 @@ class Simulation:
 
     def run(self) -> Report:
         """Everything, to the verdict."""
-        with _tuned(self.plan):
-            self._break()
-            self._heal()
-            self._converge()
+        try:
+            with _tuned(self.plan):
+                self._break()
+                self._heal()
+                self._converge()
+        finally:
+            self.world.end()
         if not self.judge.violations:
             for rule, what in self._findings():
                 self.judge.broken(rule, what)

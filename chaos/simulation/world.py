@@ -62,6 +62,7 @@ class World:
     def __init__(self) -> None:
         self.now = 0.0
         self.events = 0
+        self.processes: list[SimulatedLoop] = []  # All that ever were.
         self._heap: list[tuple[float, int, Event]] = []
         self._count = 0
         self._is_halted = False
@@ -133,6 +134,13 @@ class World:
             asyncio._set_running_loop(outside)
         if not self._is_halted:
             self.now = max(self.now, until)
+
+    def end(self) -> None:
+        """Let nothing happen any more, and let go of what never began."""
+        self._heap.clear()
+        for process in self.processes:
+            process.kill()
+            process.let_go()
 
     # What happened, as one number.
 
