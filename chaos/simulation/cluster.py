@@ -47,6 +47,7 @@ class Cluster:
         self.clients: list[str] = []  # Their machines' names, for faults between them and nodes.
         self._dice = dice(plan.seed, "supervisor")
         self._leader: SimulatedNode = self.nodes[0]  # The newest one that was seen.
+        self._cuts: dict[str, set[Direction]] = {}  # By the kind of fault that made them.
         self._is_healed = False
 
     def _host(self, name: str) -> NodeHost:
@@ -111,11 +112,23 @@ class Cluster:
             if node.process is not None:
                 node.process.resume()
 
-    def cut(self, directions: Iterable[Direction]) -> None:
-        """Let nothing pass in these directions."""
-        cut = [way for way in directions if way[0] != way[1]]
+    def cut(self, kind: str, directions: Iterable[Direction]) -> None:
+        """Let nothing pass in these directions until *kind* is healed."""
+        cut = {way for way in directions if way[0] != way[1]}
+        self._cuts.setdefault(kind, set()).update(cut)
         self.network.cut(cut)
-        self.judge.calm.disturb_pairs(cut)
+        self.judge.calm.disturb_pairs(sorted(cut))
+
+    def heal_cuts(self, kind: str) -> None:
+        """Undo what *kind* has cut, unless another kind cuts it still."""
+        healed = self._cuts.pop(kind, set()).difference(*self._cuts.values())
+        self.judge.calm.disturb_pairs(sorted(healed))
+        self.network.heal(healed)
+
+    @property
+    def cut_kinds(self) -> list[str]:
+        """The kinds of faults that cut something now."""
+        return list(self._cuts)
 
     def others(self, node: SimulatedNode) -> list[str]:
         """The names of all nodes but *node*."""
@@ -152,44 +165,45 @@ def pause(cluster: Cluster, name: Argument, seconds: Argument) -> None:
 def isolate(cluster: Cluster, name: Argument) -> None:
     node = cluster.named(str(name))
     others = cluster.others(node)
-    cluster.cut([*product([node.name], others), *product(others, [node.name])])
+    cluster.cut("isolate", [*product([node.name], others), *product(others, [node.name])])
 
 
 def part(cluster: Cluster, *names: Argument) -> None:
     here = [str(name) for name in names]
     there = [node.name for node in cluster.nodes if node.name not in here]
-    cluster.cut([*product(here, there), *product(there, here)])
+    cluster.cut("part", [*product(here, there), *product(there, here)])
 
 
 def cut(cluster: Cluster, source: Argument, target: Argument) -> None:
-    cluster.cut([(cluster.named(str(source)).name, cluster.named(str(target)).name)])
+    cluster.cut("cut", [(cluster.named(str(source)).name, cluster.named(str(target)).name)])
 
 
 def mute(cluster: Cluster, name: Argument) -> None:
     node = cluster.named(str(name))
-    cluster.cut(product([node.name], cluster.others(node)))
+    cluster.cut("mute", product([node.name], cluster.others(node)))
 
 
 def deafen(cluster: Cluster, name: Argument) -> None:
     node = cluster.named(str(name))
-    cluster.cut(product(cluster.others(node), [node.name]))
+    cluster.cut("deafen", product(cluster.others(node), [node.name]))
 
 
 def bridge(cluster: Cluster, name: Argument) -> None:
     others = cluster.others(cluster.named(str(name)))
     here, there = others[::2], others[1::2]
-    cluster.cut([*product(here, there), *product(there, here)])
+    cluster.cut("bridge", [*product(here, there), *product(there, here)])
 
 
 def ring(cluster: Cluster) -> None:
     """Each node reaches its two neighbours only."""
     count = len(cluster.nodes)
-    cluster.cut(
+    cut = [
         (a.name, b.name)
         for (i, a), (j, b) in permutations(enumerate(cluster.nodes), 2)
         if min((i - j) % count, (j - i) % count) > 1
         or (count == 3 and (j - i) % count == 2)  # With three all are neighbours: cut one way.
-    )
+    ]
+    cluster.cut("ring", cut)
 
 
 def reset(cluster: Cluster, name: Argument, other: Argument) -> None:
@@ -225,15 +239,20 @@ def _change_links(cluster: Cluster, name: str, link: Link) -> None:
 def cut_clients(cluster: Cluster, name: Argument) -> None:
     node = cluster.named(str(name))
     ways = [*product([node.name], cluster.clients), *product(cluster.clients, [node.name])]
-    cluster.network.cut(ways)
+    cluster.cut("cut_clients", ways)
 
 
-def heal(cluster: Cluster) -> None:
+def heal(cluster: Cluster, kind: Argument | None = None) -> None:
+    """Undo what faults of *kind* did to the network, or of every kind."""
     network = cluster.network
-    cluster.judge.calm.disturb_pairs([*network.cuts, *network.unusual, *network.refusals])
-    network.refusals.clear()
-    network.unusual.clear()
-    network.heal()
+    if kind in (None, "refuse"):
+        cluster.judge.calm.disturb_pairs(sorted(network.refusals))
+        network.refusals.clear()
+    if kind in (None, "slow_link", "throttle"):
+        cluster.judge.calm.disturb_pairs(sorted(network.unusual))
+        network.unusual.clear()
+    for each in cluster.cut_kinds if kind is None else [str(kind)]:
+        cluster.heal_cuts(each)
 
 
 def slow_disk(cluster: Cluster, name: Argument, low: Argument, high: Argument) -> None:

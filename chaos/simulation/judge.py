@@ -18,7 +18,7 @@ from cluster.raft.engine import Engine
 if TYPE_CHECKING:
     from chaos.simulation.node import SimulatedNode
 
-ALONE_SECONDS_MAX = 3.0  # A leader's fallback takes about one, and its look at the clock a little.
+ALONE_SECONDS_MAX = 1.9  # Twice a leader's fallback, as looks a second apart can tell.
 LOOK_SECONDS = 1.0  # How often the costly invariants are looked at.
 
 

@@ -155,12 +155,9 @@ class Network:
         """Let nothing pass in *directions* from now on."""
         self.cuts.update(directions)
 
-    def heal(self, directions: Iterable[tuple[str, str]] | None = None) -> None:
-        """Let everything pass again, or only in *directions*; what was held comes in a while."""
-        if directions is None:
-            self.cuts.clear()
-        else:
-            self.cuts.difference_update(directions)
+    def heal(self, directions: Iterable[tuple[str, str]]) -> None:
+        """Let all pass again in *directions*; what was held comes in a while."""
+        self.cuts.difference_update(directions)
         for stream in self.holding:
             if not self.is_cut(stream.source, stream.target):
                 wait = self.dice.random() * RETRANSMIT_SECONDS

@@ -31,6 +31,7 @@ class Plan:
     sync_seconds: tuple[float, float]  # What an fdatasync takes.
     segment_bytes: int
     snapshot_bytes: int  # How much new log calls for a snapshot.
+    batch_entries: int  # How many entries an append carries at most.
     tail_entries: int  # How much of the log is kept before a snapshot.
     faults: tuple[Fault, ...]
 
@@ -67,6 +68,7 @@ def draw(seed: int, *, nodes: int | None = None) -> Plan:
         sync_seconds=(sync_low, sync_low * roll.uniform(1, 10)),
         segment_bytes=roll.choice((8_000, 100_000, 16 * 1024 * 1024)),
         snapshot_bytes=roll.choice((4_000, 40_000, 64 * 1024 * 1024)),
+        batch_entries=roll.choice((2, 50, 1_024)),
         tail_entries=roll.choice((5, 100, 10_000)),
         faults=(),
     )
@@ -147,37 +149,38 @@ def _pause(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
 
 def _isolate(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at, "isolate", (_target(names, roll),))
-    yield Fault(at + _while(roll, 8.0), "heal")
+    yield Fault(at + _while(roll, 8.0), "heal", ("isolate",))
 
 
 def _halve(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     some = roll.sample(names, roll.randint(1, len(names)))
     yield Fault(at, "part", tuple(sorted(some)))
-    yield Fault(at + _while(roll, 8.0), "heal")
+    yield Fault(at + _while(roll, 8.0), "heal", ("part",))
 
 
 def _one_way(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     for _ in range(roll.randint(1, 3)):
         yield Fault(at, "cut", (_target(names, roll), roll.choice(names)))
-    yield Fault(at + _while(roll, 8.0), "heal")
+    yield Fault(at + _while(roll, 8.0), "heal", ("cut",))
 
 
 def _mute(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
-    yield Fault(at, roll.choice(("mute", "deafen")), (_target(names, roll),))
-    yield Fault(at + _while(roll, 8.0), "heal")
+    kind = roll.choice(("mute", "deafen"))
+    yield Fault(at, kind, (_target(names, roll),))
+    yield Fault(at + _while(roll, 8.0), "heal", (kind,))
 
 
 def _bridge(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """Two halves that see one node in common."""
     yield Fault(at, "bridge", (_target(names, roll),))
-    yield Fault(at + _while(roll, 8.0), "heal")
+    yield Fault(at + _while(roll, 8.0), "heal", ("bridge",))
 
 
 def _ring(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """Each node sees a majority, no two see the same one."""
     if len(names) > 1:
         yield Fault(at, "ring")
-    yield Fault(at + _while(roll, 8.0), "heal")
+    yield Fault(at + _while(roll, 8.0), "heal", ("ring",))
 
 
 def _flap(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
@@ -185,7 +188,7 @@ def _flap(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     for _ in range(roll.randint(3, 10)):
         yield Fault(at, "isolate", (target,))
         at += roll.uniform(0.05, 0.6)
-        yield Fault(at, "heal")
+        yield Fault(at, "heal", ("isolate",))
         at += roll.uniform(0.05, 0.6)
 
 
@@ -199,18 +202,18 @@ def _refuse(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     target = _target(names, roll)
     yield Fault(at, "refuse", (target,))
     yield Fault(at, "reset", (target, roll.choice(names)))
-    yield Fault(at + _while(roll), "heal")
+    yield Fault(at + _while(roll), "heal", ("refuse",))
 
 
 def _slow_link(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     low = roll.choice((0.02, 0.1, 0.3))
     yield Fault(at, "slow_link", (_target(names, roll), low, low * roll.uniform(1, 3)))
-    yield Fault(at + _while(roll), "heal")
+    yield Fault(at + _while(roll), "heal", ("slow_link",))
 
 
 def _throttle(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at, "throttle", (_target(names, roll), roll.choice((3_000.0, 100_000.0))))
-    yield Fault(at + _while(roll), "heal")
+    yield Fault(at + _while(roll), "heal", ("throttle",))
 
 
 def _slow_disk(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
@@ -234,7 +237,7 @@ def _clock(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
 
 def _cut_clients(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at, "cut_clients", (_target(names, roll),))
-    yield Fault(at + _while(roll), "heal")
+    yield Fault(at + _while(roll), "heal", ("cut_clients",))
 
 
 def _wipe(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:

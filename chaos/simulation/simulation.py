@@ -24,6 +24,7 @@ from chaos.simulation.world import World
 from cluster import snapshotting
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
+from cluster.raft import engine
 
 LIVENESS_SECONDS = 20.0  # After the heal, ten writes in a row succeed through every node by then.
 LIVENESS_WRITES = 10
@@ -152,15 +153,15 @@ class Simulation:
         while self.world.now < deadline and not self.world.is_halted:
             self._run_until(self.world.now + 0.05)
             engines = [engine_of(node) for node in self.cluster.living]
-            indexes = {None if engine is None else engine.applied_index for engine in engines}
+            indexes = {None if each is None else each.applied_index for each in engines}
             if len(indexes) == 1 and indexes == {max(self.judge.ledger, default=0)}:
                 self.judge.compare_states()
                 return
         if not self.world.is_halted:
             states = {
-                node.name: None if engine is None else engine.applied_index
+                node.name: None if each is None else each.applied_index
                 for node in self.cluster.living
-                for engine in [engine_of(node)]
+                for each in [engine_of(node)]
             }
             self.judge.broken("all nodes converge", f"applied {states}")
 
@@ -248,10 +249,10 @@ def simulate(plan: Plan, *, bug: str | None = None) -> Report:
 
 @contextmanager
 def _tuned(plan: Plan) -> Iterator[None]:
-    """Let a short log count as long: what is kept before a snapshot is a constant there."""
-    usual = snapshotting.TAIL_ENTRIES
-    snapshotting.TAIL_ENTRIES = plan.tail_entries
+    """Let a short log count as long, and a small append as large: both are constants there."""
+    usual = snapshotting.TAIL_ENTRIES, engine.BATCH_ENTRIES
+    snapshotting.TAIL_ENTRIES, engine.BATCH_ENTRIES = plan.tail_entries, plan.batch_entries
     try:
         yield
     finally:
-        snapshotting.TAIL_ENTRIES = usual
+        snapshotting.TAIL_ENTRIES, engine.BATCH_ENTRIES = usual

@@ -15,6 +15,7 @@ from chaos.simulation.history import Attempt, Kind, Outcome
 from chaos.simulation.judge import Applied
 from chaos.simulation.workload import tag_of
 from cluster import codec
+from cluster.core.commands import Command, Complete, Fail, Settled
 from cluster.core.machine import Machine
 from cluster.core.model import Event
 
@@ -29,6 +30,14 @@ class Replayed(NamedTuple):
     events: Sequence[Event]
     answers: Mapping[int, Any]  # By position in the list of reads.
     machine: Machine
+    settled: Sequence[Settling]
+
+
+class Settling(NamedTuple):
+    """An outcome that was accepted, and the tokens that were the task's newest then."""
+
+    command: Complete | Fail
+    newest: tuple[int, ...]
 
 
 def judge_history(
@@ -52,6 +61,7 @@ def judge_history(
         *_order(attempts),
         *_sessions(attempts),
         *_leases(replayed),
+        *_fences(replayed),
         *_time(replayed, seconds),
     ]
 
@@ -62,6 +72,8 @@ def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
     positions: dict[str, list[int]] = defaultdict(list)
     replies: dict[str, Any] = {}
     events: list[Event] = []
+    settled: list[Settling] = []
+    tokens: dict[str | None, int] = {}
     answers: dict[int, Any] = {}
     waiting: dict[int, list[int]] = defaultdict(list)
     for number, read in enumerate(reads):
@@ -69,19 +81,46 @@ def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
     for index in sorted(ledger):
         applied = ledger[index]
         if applied.command is not None:
-            events += _apply(machine, index, applied, positions, replies)
+            done = _apply(machine, index, applied)
+            events += done.events
+            settled += _settlings(done, tokens)
+            for tag, reply in done.tagged():
+                positions[tag].append(index)
+                replies.setdefault(tag, reply)
         for number in waiting.get(index, ()):
             answers[number] = machine.answer(reads[number].asked)
-    return Replayed(positions, replies, events, answers, machine)
+    return Replayed(positions, replies, events, answers, machine, settled)
 
 
-def _apply(
-    machine: Machine,
-    index: int,
-    applied: Applied,
-    positions: dict[str, list[int]],
-    replies: dict[str, Any],
-) -> tuple[Event, ...]:
+class Done(NamedTuple):
+    """What one entry did."""
+
+    answered: list[tuple[Command[Any], Any]]
+    events: tuple[Event, ...]
+
+    def tagged(self) -> Iterator[tuple[str, Any]]:
+        """The replies to commands that carry a client's tag."""
+        for command, reply in self.answered:
+            tag = tag_of(command)
+            if tag is not None:
+                yield tag, reply
+
+
+def _settlings(done: Done, tokens: dict[str | None, int]) -> Iterator[Settling]:
+    """The outcomes that an entry accepted; *tokens* is brought up to date."""
+    leased = [
+        (event.task_id, event.lease_token or 0) for event in done.events if event.kind == "leased"
+    ]
+    before = {task_id: tokens.get(task_id, 0) for task_id, _ in leased}
+    tokens.update(leased)
+    for command, reply in done.answered:
+        if isinstance(command, Complete | Fail) and isinstance(reply, Settled):
+            now = tokens.get(command.task_id, 0)
+            if not reply.is_duplicate:
+                yield Settling(command, (before.get(command.task_id, now), now))
+
+
+def _apply(machine: Machine, index: int, applied: Applied) -> Done:
     assert applied.command is not None
     entry = codec.unpack_entry(applied.command)
     commands = [command for group in entry.groups for command in group.commands]
@@ -92,12 +131,7 @@ def _apply(
         cluster_time_ms=entry.cluster_time_ms,
         wall_time_ms=entry.wall_time_ms,
     )
-    for command, reply in zip(commands, done.replies, strict=True):
-        tag = tag_of(command)
-        if tag is not None:
-            positions[tag].append(index)
-            replies.setdefault(tag, reply)
-    return done.events
+    return Done(list(zip(commands, done.replies, strict=True)), done.events)
 
 
 def _writes(
@@ -187,6 +221,16 @@ def _leases(replayed: Replayed) -> Iterator[Finding]:
             yield (
                 "an outage costs no lease",
                 f"{event.worker_id} was lost at {event.time_ms}, in grace to {graced_until_ms}",
+            )
+
+
+def _fences(replayed: Replayed) -> Iterator[Finding]:
+    """Only the newest token settles a task."""
+    for command, newest in replayed.settled:
+        if command.lease_token not in newest:
+            yield (
+                "only the newest token settles",
+                f"{command.op} of {command.task_id} under {command.lease_token}, newest {newest}",
             )
 
 

@@ -73,7 +73,7 @@ def test_a_cut_holds_what_was_sent_and_a_heal_lets_it_go() -> None:
     pair.world.run(5)
     assert pair.far.received == b""
 
-    pair.network.heal()
+    pair.network.heal([("here", "there")])
     pair.near.transport.write(b" and later")
     pair.world.run(10)
 
