@@ -50,15 +50,19 @@ class Calm:
         near = [node for node in nodes if node is not leader and self._reaches(leader, node)]
         return len(near) + 1 > len(nodes) // 2
 
-    def reaches_majority(self, leader: SimulatedNode, nodes: Sequence[SimulatedNode]) -> bool:
-        """Whether *leader* can hear enough of the others, now, at all."""
+    def seconds_alone(self, leader: SimulatedNode, nodes: Sequence[SimulatedNode]) -> float:
+        """For how long, at least, *leader* has heard no majority, and nothing has changed."""
         cuts = self._network.cuts
-        near = [
+        heard = [
             node
             for node in nodes
             if node is leader or (node.is_up and (node.name, leader.name) not in cuts)
         ]
-        return len(near) > len(nodes) // 2
+        if len(heard) > len(nodes) // 2:
+            return 0.0
+        changes = [self._nodes.get(node.name, 0.0) for node in nodes]
+        changes += [at for pair, at in self._pairs.items() if leader.name in pair]
+        return max(0.0, self._world.now - max(changes))
 
     def _is_sane(self, node: SimulatedNode) -> bool:
         return node.is_serving and self._is_settled(self._nodes.get(node.name))

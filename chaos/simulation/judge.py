@@ -18,8 +18,8 @@ from cluster.raft.engine import Engine
 if TYPE_CHECKING:
     from chaos.simulation.node import SimulatedNode
 
-ALONE_SECONDS_MAX = 1.9  # Twice a leader's fallback, as looks a second apart can tell.
-LOOK_SECONDS = 1.0  # How often the costly invariants are looked at.
+ALONE_SECONDS_MAX = 1.5  # A leader's fallback is one second, and it looks at it now and then.
+LOOK_SECONDS = 0.5  # How often the costly invariants are looked at.
 
 
 class Violation(NamedTuple):
@@ -56,7 +56,6 @@ class Judge:
         self._world = world
         self._newest = 0  # The highest index in the ledger.
         self._applied: dict[str, int] = {}  # By node, in this life of its process.
-        self._alone_since: dict[str, float] = {}
         self._leads: dict[str, int] = {}  # Nodes that lead, and their term.
 
     def broken(self, rule: str, what: str) -> None:
@@ -119,7 +118,6 @@ class Judge:
     def ended(self, node: SimulatedNode, why: str) -> None:
         self.tell(f"{node.name} is down: {why}")
         self._leads.pop(node.name, None)
-        self._alone_since.pop(node.name, None)
         self._applied.pop(node.name, None)
         self.calm.disturb(node.name)
 
@@ -187,15 +185,14 @@ class Judge:
                 self.broken("the machine's invariants", f"{node.name}: {sentence}")
 
     def _stands_alone(self, node: SimulatedNode, engine: Engine) -> None:
-        """A leader that has reached no majority for long is none any more."""
-        if not engine.is_leader or self.calm.reaches_majority(node, self.nodes):
-            self._alone_since.pop(node.name, None)
+        """A leader that has heard no majority for long is none any more."""
+        if not engine.is_leader:
             return
-        since = self._alone_since.setdefault(node.name, self._world.now)
-        if self._world.now - since > ALONE_SECONDS_MAX:
+        alone = self.calm.seconds_alone(node, self.nodes)
+        if alone > ALONE_SECONDS_MAX:
             self.broken(
                 "a leader without a majority stops",
-                f"{node.name} leads term {engine.term} alone since +{since:.2f} s",
+                f"{node.name} has led term {engine.term} alone for {alone:.2f} s",
             )
 
     def compare_states(self) -> None:

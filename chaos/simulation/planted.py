@@ -44,6 +44,15 @@ def replace(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any])
     setattr(home, name, make(original))
 
 
+def replace_entry(
+    stack: ExitStack, table: dict[Any, Any], key: Any, make: Callable[[Any], Any]
+) -> None:
+    """Put `make(original)` in the place of what *table* has for *key*."""
+    original = table[key]
+    stack.callback(table.__setitem__, key, original)
+    table[key] = make(original)
+
+
 def constant(value: Any) -> Callable[[Any], Any]:
     """A method that does nothing and returns *value*."""
     return lambda _original: lambda *_args, **_named: value

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from chaos.simulation.disk import Disk
-from chaos.simulation.planted import constant, planted, replace
+from chaos.simulation.planted import constant, planted, replace, replace_entry
 from cluster.errors import StorageDamaged
 from cluster.raft import log as log_module
 from cluster.raft.driver import Driver, _deliver
-from cluster.raft.engine import Engine
+from cluster.raft.engine import _RULES, Engine
 from cluster.raft.log import Log
 from cluster.raft.membership import Configuration
 
@@ -49,13 +49,13 @@ def _skip_the_fsync(stack: ExitStack) -> None:
 @planted("apply-beyond-durable", "nothing is applied before it is on this disk")
 def _apply_beyond_durable(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
-        def apply_log_entries(self: Engine) -> bool:
+        def apply_committed(self: Engine) -> bool:
             self.apply_until = None
             return bool(original(self))
 
-        return apply_log_entries
+        return apply_committed
 
-    replace(stack, Engine, "_SyncObj__applyLogEntries", make)
+    replace(stack, Engine, "apply_committed", make)
 
 
 @planted("truncate-without-conflict", "D2: only a conflict truncates")
@@ -93,7 +93,7 @@ def _acks_of_another_term(stack: ExitStack) -> None:
 
         return rule
 
-    replace(stack, Engine, "_rule_ack", make)
+    replace_entry(stack, _RULES, "next_node_idx", make)
 
 
 @planted("votes-of-another-term", "D13: a vote counts in its own term only")
@@ -105,7 +105,7 @@ def _votes_of_another_term(stack: ExitStack) -> None:
 
         return rule
 
-    replace(stack, Engine, "_rule_vote", make)
+    replace_entry(stack, _RULES, "response_vote", make)
 
 
 @planted("vote-for-anyone", "a voter's log is no newer than its candidate's (Raft, §5.4.1)")
@@ -117,25 +117,22 @@ def _vote_for_anyone(stack: ExitStack) -> None:
 
         return rule
 
-    replace(stack, Engine, "_rule_vote_request", make)
-    replace(stack, Engine, "_rule_pre_vote", make)
+    replace_entry(stack, _RULES, "request_vote", make)
+    replace_entry(stack, _RULES, "pre_vote", make)
 
 
 @planted("commit-of-an-earlier-term", "only entries of its own term are counted (Raft, §5.4.2)")
 def _commit_of_an_earlier_term(stack: ExitStack) -> None:
-    def get_entries(
-        self: Any, from_index: int, count: int | None = None, size: int | None = None
-    ) -> Any:
-        entries = self._stock_get_entries(from_index, count, size)
-        if count != 1:
-            return entries
-        return [(command, index, self.term) for command, index, _ in entries]
+    def make(original: Any) -> Any:
+        def get_entries(self: Engine, first: int, count: Any = None, size: Any = None) -> Any:
+            entries = original(self, first, count, size)
+            if count != 1:
+                return entries
+            return [(command, index, self.term) for command, index, _ in entries]  # As if its own.
 
-    stock = Engine.__mro__[1]
-    stack.callback(delattr, Engine, "_SyncObj__getEntries")
-    stack.callback(delattr, Engine, "_stock_get_entries")
-    Engine._stock_get_entries = stock._SyncObj__getEntries
-    Engine._SyncObj__getEntries = get_entries
+        return get_entries
+
+    replace(stack, Engine, "_SyncObj__getEntries", make)
 
 
 @planted("stale-terms-unanswered", "D12: who speaks of an old term is told so")
@@ -143,39 +140,30 @@ def _stale_terms_unanswered(stack: ExitStack) -> None:
     replace(stack, Engine, "_answer_stale", constant(None))
 
 
-@planted("one-step-backtracking", "D11: a mismatch leads straight to what must match")
+@planted("one-step-backtracking", "D11: a mismatch leads straight to what must match, and at once")
 def _one_step_backtracking(stack: ExitStack) -> None:
     def make(_original: Any) -> Any:
-        def answer(self: Engine, node: Any, reset: bool = False, **named: Any) -> None:
-            next_index = named.get("nextNodeIdx")
+        def answer(self: Engine, node: Any, **told: Any) -> None:
+            next_index = told.get("nextNodeIdx")
             if next_index is None:
                 next_index = self.log.last_index + 1
+            is_reset = bool(told.get("reset"))
             self.dispatch(
-                node.id, {"type": "next_node_idx", "next_node_idx": next_index, "reset": reset}
+                node.id,
+                {"type": "next_node_idx", "next_node_idx": next_index, "reset": is_reset},
             )
 
         return answer
 
-    def slow(original: Any) -> Any:
-        def rule(self: Engine, peer: str, message: dict[str, Any]) -> bool:
-            is_reset = bool(message["reset"])
-            due = self._SyncObj__newAppendEntriesTime
-            done = bool(original(self, peer, message))
-            if is_reset:
-                self._SyncObj__newAppendEntriesTime = due
-            return done
-
-        return rule
-
     replace(stack, Engine, "_SyncObj__sendNextNodeIdx", make)
-    replace(stack, Engine, "_rule_ack", slow)
+    replace(stack, Engine, "replicate_soon", constant(None))
 
 
 @planted("leader-never-falls-back", "a leader without a majority stops in time")
 def _leader_never_falls_back(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def tick(self: Engine) -> None:
-            now = self._clock()
+            now = self.clock()
             for node in self._SyncObj__lastResponseTime:
                 self._SyncObj__lastResponseTime[node] = now
             original(self)
@@ -187,7 +175,11 @@ def _leader_never_falls_back(stack: ExitStack) -> None:
 
 @planted("no-pre-vote", "who would lead asks around before it raises its term (§9.6)")
 def _no_pre_vote(stack: ExitStack) -> None:
-    replace(stack, Engine, "_mind_the_election", constant(None))
+    def mind_the_election(self: Engine) -> None:
+        if not self.is_leader and self.election_deadline <= self.clock() and self.is_member:
+            self._campaign()
+
+    replace(stack, Engine, "_mind_the_election", lambda _original: mind_the_election)
 
 
 @planted("no-stickiness", "who hears a leader helps nobody to depose it (§4.2.3)")
