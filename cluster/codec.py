@@ -224,7 +224,7 @@ def _shown(value: Any) -> Any:
 def _unpack(raw: bytes) -> Any:
     try:
         return msgpack.unpackb(raw, use_list=False, raw=False)
-    except (ValueError, msgpack.UnpackException) as error:
+    except (TypeError, ValueError, msgpack.UnpackException) as error:
         raise WireError(f"these {len(raw)} bytes are not msgpack: {error}") from error
 
 

@@ -56,7 +56,7 @@ class RealHost:
     """This computer."""
 
     def __init__(self) -> None:
-        self._random = random.SystemRandom()
+        self._random = random.Random(secrets.randbits(64))  # noqa: S311 - it spreads timeouts.
 
     def open_storage(self, path: Path) -> Storage:
         return Directory(path)

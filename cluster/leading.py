@@ -16,6 +16,7 @@ from cluster import codec
 from cluster.core.commands import BeginTerm, Tick
 from cluster.core.machine import Deadline, Machine
 from cluster.crashpoints import reach
+from cluster.errors import UnsupportedVersion
 from cluster.raft.driver import Driver
 
 logger = logging.getLogger(__name__)
@@ -94,11 +95,21 @@ class Leading:
         self._intake.append((origin, number, commands))
 
     def take(self, handed: Handed) -> None:
-        """Take in what another node hands over, or tell it that it is certainly refused."""
+        """Take in what another node hands over, or tell it that it is certainly refused.
+
+        Raises:
+            WireError: it is not commands: in the log it would stop every node, at every start.
+        """
+        try:
+            codec.unpack_commands(handed.commands)
+        except UnsupportedVersion as error:
+            logger.warning("refused what %s hands over: %s", handed.peer, error)
+            self._refuse(handed)
+            return
         engine = self._engine
         if not engine.is_leader or engine.term != handed.term:
             if self._is_certainly_not_taken(handed):
-                self._driver.tell(handed.peer, ["refuse", handed.origin, handed.number])
+                self._refuse(handed)
         elif self._was_taken(handed):
             return  # Sent again over a new link: the log decides its fate.
         elif not engine.is_serving:
@@ -153,6 +164,9 @@ class Leading:
             self._is_tick_open = True
             self._intake.append((NOBODY, 0, [codec.pack_command(Tick())]))
             self._dispatch()
+
+    def _refuse(self, handed: Handed) -> None:
+        self._driver.tell(handed.peer, ["refuse", handed.origin, handed.number])
 
     def _was_taken(self, handed: Handed) -> bool:
         newest = self._taken.get(handed.origin, 0)

@@ -40,15 +40,17 @@ class Steering:
             NoQuorum: no leader was reached.
             OutcomeUnknown: it may have been done.
         """
+        is_handed = False
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._until(lambda: self._engine.is_serving or self._leader() is not None)
+                is_handed = True
                 if self._engine.is_serving:
                     await self._do(what, list(arguments))
                 else:
                     await self._forward(what, arguments)
         except TimeoutError:
-            if self._leader() is None and not self._engine.is_leader:
+            if not is_handed:
                 raise NoQuorum("no leader was reached in time") from None
             raise OutcomeUnknown(f"{what} was not confirmed in time") from None
 

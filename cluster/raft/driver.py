@@ -12,7 +12,6 @@ nothing is applied before it is durable here.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
@@ -26,8 +25,6 @@ from cluster.raft.membership import Configuration
 from cluster.raft.security import Security
 from cluster.raft.transport import Link, Mesh
 from cluster.raft.wire import Channel, Greeting, pack_frame
-
-logger = logging.getLogger(__name__)
 
 
 class DriverHooks:
@@ -254,7 +251,7 @@ class Driver(EngineHooks):
         try:
             await self._loop.run_in_executor(self._log_thread, self._log.write, generation)
         except OSError as error:
-            self.fail(StorageError(f"the log cannot be written: {error}; the node stops"))
+            self.fail(StorageError(f"the log cannot be written: {error}"))
             return
         reach("driver.after_durable")
         self._log.written(generation)
@@ -266,7 +263,6 @@ class Driver(EngineHooks):
     def fail(self, error: BaseException) -> None:
         """Stop this node: going on would risk a promise."""
         self._is_stopped = True
-        logger.critical("this node stops: %s", error)
         self._hooks.failed(error)
 
 

@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 from cluster.crashpoints import reach
 from cluster.raft.contract import EngineSettings
+from cluster.raft.log import Entry
 from cluster.raft.membership import Configuration, Member, Stage, unpack
 from cluster.raft.progress import Progress, Roster
 from cluster.raft.stock import Peer, Stock
@@ -21,6 +22,7 @@ class Electorate(Stock):
     def __init__(self, settings: EngineSettings) -> None:
         self.incarnation = settings.incarnation
         self.configuration = self._base = settings.start.configuration
+        self._adopted: Entry | None = None  # The log entry that it comes from.
         self._hooks = settings.hooks
         self._roster = Roster(settings.node_id, Peer)
         super().__init__(settings)
@@ -106,7 +108,9 @@ class Electorate(Stock):
 
     def _adopt_configuration(self) -> None:
         """Put the newest configuration of the log into effect, appended or truncated as it was."""
-        configuration = self._newest_configuration()
+        entries = self.log.configurations
+        self._adopted = entries[-1] if entries else None
+        configuration = unpack(entries[-1][0]) if entries else self._base
         self._roster.admit(configuration, self.log.last_index + 1)
         self.set_members(
             {self._roster[m.id].node for m in configuration.members if m.id != self.node_id},
@@ -119,12 +123,9 @@ class Electorate(Stock):
             self._hooks.configured(configuration)
 
     def _adopt_configuration_if_changed(self) -> None:
-        if self._newest_configuration() != self.configuration:
-            self._adopt_configuration()
-
-    def _newest_configuration(self) -> Configuration:
         entries = self.log.configurations
-        return unpack(entries[-1][0]) if entries else self._base
+        if (entries[-1] if entries else None) is not self._adopted:
+            self._adopt_configuration()
 
     def _push_matches(self) -> None:
         """Let pysyncobj count only those whose word counts; while forming, only what all hold."""

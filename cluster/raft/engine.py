@@ -15,6 +15,7 @@ numbers D1 … D19 are those of `docs/raft.md`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from cluster.crashpoints import reach
@@ -24,6 +25,8 @@ from cluster.raft.elections import Elector
 from cluster.raft.log import Entry
 from cluster.raft.membership import Configuration, Stage
 from cluster.raft.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 BATCH_BYTES = 4 * 1024 * 1024  # How much one append may carry, unless one entry alone is larger.
 BATCH_ENTRIES = 1_024
@@ -41,6 +44,7 @@ class Engine(Elector):
         self.round = 0  # ReadIndex: the newest round that this leader began.
         self._keep_tail = False
         self._sent_commit = 0
+        self._vouched = (0, 0)  # A term, and how far its leader is known to have the same log.
         super().__init__(settings)
 
     # What the driver and the replica see.
@@ -95,13 +99,13 @@ class Engine(Elector):
             return
         self._mind_the_members()
         self._mind_the_transfer()
-        if self.commit_index > self._sent_commit:
-            # Followers learn of a commit at once, not with the next heartbeat.
-            self.replicate()
-            return
+        is_news = self.commit_index > self._sent_commit
+        self._sent_commit = self.commit_index
         for peer, progress in self._roster.items():
             if self._lacks_entries(peer, progress):
                 self._replicate_to(peer, progress)
+            elif is_news and progress.is_linked:
+                self._announce_commit(peer)
 
     def apply_committed(self) -> bool:
         """Apply what is committed and on this disk, for a bounded time; whether some is left.
@@ -144,6 +148,7 @@ class Engine(Elector):
             self.log.restart_at(index, term)
         reach("engine.log_restarted")
         self._base = configuration
+        self._vouched = (0, 0)
         self.jump(index)
         self._adopt_configuration()
         self.confirm_snapshot(index)
@@ -216,6 +221,7 @@ class Engine(Elector):
         if log.term_at(previous) != previous_term:
             return  # pysyncobj answers with a reset and truncates nothing.
         vouched = previous + len(entries)
+        self._vouched = max(self._vouched, (message["term"], vouched))
         known = 0
         for _, index, term in entries:
             if log.term_at(index) != term:
@@ -238,6 +244,14 @@ class Engine(Elector):
         progress = self._roster[peer]
         if message["reset"]:
             # An old reset must not lead below what was acknowledged in this term (D2).
+            if message["next_node_idx"] <= progress.held_index:
+                logger.warning(
+                    "%s had acknowledged entries up to %d and now asks for %d: look at its disk",
+                    peer,
+                    progress.held_index,
+                    message["next_node_idx"],
+                )
+                progress.held_index = 0  # Said once.
             progress.next_index = max(message["next_node_idx"], progress.match_index + 1)
             if progress.next_index > self.log.first_index:
                 self.replicate_soon()
@@ -257,6 +271,17 @@ class Engine(Elector):
         self.follow(self._roster[peer].node)
         answer = {"type": "heartbeat_ack", "round": message["round"]}
         self.dispatch(peer, answer, is_urgent=True)
+        return False
+
+    def _rule_committed(self, _peer: str, message: Message) -> bool:
+        """Learn of a commit at once, not with the next heartbeat; it calls for no answer.
+
+        It counts only up to where this leader is known to have the same log as this node.
+        """
+        term, vouched = self._vouched
+        if message["term"] == self.term == term and not self.is_leader:
+            self._heard_the_leader()
+            self.commit(min(message["commit_index"], vouched, self.log.last_index))
         return False
 
     def _rule_heartbeat_ack(self, peer: str, message: Message) -> bool:
@@ -314,6 +339,10 @@ class Engine(Elector):
         )
         progress.next_index += len(entries)
 
+    def _announce_commit(self, peer: str) -> None:
+        message = {"type": "committed", "term": self.term, "commit_index": self.commit_index}
+        self.dispatch(peer, message, is_urgent=True)
+
     def _lacks_entries(self, peer: str, progress: Progress) -> bool:
         """Whether *peer* lacks entries and may be sent some now; its answers pace the rest."""
         return (
@@ -337,6 +366,7 @@ def _take_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:
 _RULES: dict[str, Callable[[Engine, str, Message], bool]] = {
     "append_entries": Engine._rule_append,
     "next_node_idx": Engine._rule_ack,
+    "committed": Engine._rule_committed,
     "heartbeat": Engine._rule_heartbeat,
     "heartbeat_ack": Engine._rule_heartbeat_ack,
     "request_vote": Engine._rule_vote_request,

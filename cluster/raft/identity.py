@@ -46,6 +46,10 @@ def claim(storage: Storage, *, node_id: str, incarnation: str) -> Identity:
         reach("identity.after_written")
         return mine
     stored = _read(storage)
+    if names == [_FILE]:
+        # Its log was never begun, or is gone: either way it is not a disk that has voted.
+        stored = stored._replace(incarnation=incarnation)
+        write_file(storage, _FILE, _pack(stored))
     if stored.node_id != node_id:
         raise StorageMismatch(
             f"{storage.path(_FILE)} belongs to node {stored.node_id!r}, this is {node_id!r}; "

@@ -103,6 +103,11 @@ class Log:
                 f"the newest snapshot ends at {index}: a snapshot is missing; restore it, or "
                 "move the data directory away and start this node as a new member"
             )
+        if index and self._segment_name is None:
+            raise StorageDamaged(
+                f"{self._storage.path('')} holds a snapshot but no log: the votes of this node are "
+                "forgotten; move the data directory away and start this node as a new member"
+            )
         if index and self.term_at(index) != term:
             self.restart_at(index, term)
 

@@ -11,7 +11,15 @@ from cluster.raft.membership import Configuration
 class Progress:
     """One other node. Indexes and rounds are of use to a leader only."""
 
-    __slots__ = ("incarnation", "is_linked", "match_index", "next_index", "node", "round")
+    __slots__ = (
+        "held_index",
+        "incarnation",
+        "is_linked",
+        "match_index",
+        "next_index",
+        "node",
+        "round",
+    )
 
     def __init__(self, node: Any, next_index: int) -> None:
         self.node = node  # What pysyncobj calls it by.
@@ -19,11 +27,13 @@ class Progress:
         self.is_linked = False
         self.next_index = next_index  # What to send next.
         self.match_index = 0  # Up to here it certainly holds this leader's log.
+        self.held_index = 0  # The most that it ever acknowledged in this term.
         self.round = 0  # The newest round of heartbeats that it echoed.
 
     def acknowledged(self, index: int) -> None:
-        """Note that it holds the log up to *index*; neither number ever falls in a term (D2)."""
+        """Note that it holds the log up to *index*; neither number falls on one link (D2)."""
         self.match_index = max(self.match_index, index)
+        self.held_index = max(self.held_index, index)
         self.next_index = max(self.next_index, index + 1)
 
 
@@ -73,10 +83,12 @@ class Roster:
         progress = self._known(peer, next_index)
         if progress.incarnation != incarnation:
             progress.incarnation = incarnation
-            progress.match_index = progress.round = 0
+            progress.match_index = progress.held_index = progress.round = 0
             progress.next_index = next_index
         elif progress.match_index:
+            # Its disk may have lied: on a new link it is asked anew how far it goes.
             progress.next_index = progress.match_index + 1
+            progress.match_index = 0
         progress.is_linked = True
         return progress
 
@@ -93,7 +105,7 @@ class Roster:
         """Begin a term as its leader: nothing is known of anyone's log yet."""
         for progress in self._all.values():
             progress.next_index = next_index
-            progress.match_index = progress.round = 0
+            progress.match_index = progress.held_index = progress.round = 0
 
     def reached_by(
         self, configuration: Configuration, own: int, value: Callable[[Progress], int]

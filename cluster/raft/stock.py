@@ -171,10 +171,14 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         """Note that the entry at *index* is applied."""
         self._SyncObj__raftLastApplied = index
 
+    def commit(self, index: int) -> None:
+        """Note that the entries up to *index* are committed."""
+        self._SyncObj__raftCommitIndex = max(self.commit_index, index)
+
     def jump(self, index: int) -> None:
         """Note that a snapshot brought the state to *index*, which is committed."""
         self._SyncObj__raftLastApplied = index
-        self._SyncObj__raftCommitIndex = max(self.commit_index, index)
+        self.commit(index)
 
     def look_for_leader_at(self, when: float) -> None:
         """Set the election deadline."""
