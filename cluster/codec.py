@@ -221,10 +221,12 @@ def _shown(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _unpack(raw: bytes) -> Any:
+def _unpack(raw: Any) -> Any:
+    if not isinstance(raw, bytes):
+        raise WireError(f"a command is bytes, not {type(raw).__name__}")
     try:
         return msgpack.unpackb(raw, use_list=False, raw=False)
-    except (TypeError, ValueError, msgpack.UnpackException) as error:
+    except (ValueError, msgpack.UnpackException) as error:
         raise WireError(f"these {len(raw)} bytes are not msgpack: {error}") from error
 
 

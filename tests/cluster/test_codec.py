@@ -343,3 +343,9 @@ def test_a_long_string_is_described_by_its_beginning():
     entry = codec.unpack_entry(entry_of(Fail("a", 1, "x" * 500)))
 
     assert codec.describe(entry)["commands"][0]["error"] == "x" * 200 + "… 500 characters"
+
+
+@pytest.mark.parametrize("handed", [1, None, "text", b"garbage", b""])
+def test_what_is_no_command_is_told_so(handed: object) -> None:
+    with pytest.raises(WireError):
+        codec.unpack_commands([handed])  # type: ignore[list-item]
