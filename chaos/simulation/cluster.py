@@ -38,6 +38,7 @@ class Cluster:
                 self._host(name),
                 members,
                 self.judge,
+                lease_seconds=plan.lease_seconds,
                 segment_bytes=plan.segment_bytes,
                 snapshot_bytes=plan.snapshot_bytes,
             )

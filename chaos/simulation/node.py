@@ -85,6 +85,7 @@ class SimulatedNode:
         members: Mapping[str, str],
         witness: Witness,
         *,
+        lease_seconds: float,
         segment_bytes: int,
         snapshot_bytes: int,
     ) -> None:
@@ -104,6 +105,7 @@ class SimulatedNode:
             members=members,
             data=Path(self.name),
             http=f"{self.name}:8000",
+            lease_seconds=lease_seconds,
             segment_bytes=segment_bytes,
             snapshot_bytes=snapshot_bytes,
         )

@@ -29,6 +29,7 @@ class Plan:
     latency: tuple[float, float]  # Seconds, one way.
     split: float  # How often a packet arrives in two pieces.
     sync_seconds: tuple[float, float]  # What an fdatasync takes.
+    lease_seconds: float
     segment_bytes: int
     snapshot_bytes: int  # How much new log calls for a snapshot.
     batch_entries: int  # How many entries an append carries at most.
@@ -66,6 +67,7 @@ def draw(seed: int, *, nodes: int | None = None) -> Plan:
         latency=(latency_low, latency_low * roll.uniform(1, 6)),
         split=roll.choice((0.0, 0.0, 0.1)),
         sync_seconds=(sync_low, sync_low * roll.uniform(1, 10)),
+        lease_seconds=roll.choice((1.5, 4.0, 15.0)),
         segment_bytes=roll.choice((8_000, 100_000, 16 * 1024 * 1024)),
         snapshot_bytes=roll.choice((4_000, 40_000, 64 * 1024 * 1024)),
         batch_entries=roll.choice((2, 50, 1_024)),
