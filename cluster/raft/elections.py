@@ -58,6 +58,9 @@ class Elector(Electorate):
         self._transfer_until = self.clock() + self.timing.election_min
         return True
 
+    def campaigns(self) -> None:
+        self._votes.clear()
+
     def elected(self) -> None:
         reach("engine.elected")
         self._transfer_to = None
@@ -169,7 +172,6 @@ class Elector(Electorate):
             self._campaign()
 
     def _campaign(self) -> None:
-        self._votes.clear()
         reach("engine.before_campaign")
         self.hold_election()
         reach("engine.after_campaign")

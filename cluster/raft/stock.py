@@ -8,6 +8,7 @@ method for `engine.py` and the modules beneath it to fill in.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 
@@ -66,7 +67,6 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
 
     _SyncObj__raftLeader: Node | None
     _SyncObj__newAppendEntriesTime: float
-    _SyncObj__raftElectionDeadline: float
 
     def __init__(self, settings: EngineSettings) -> None:
         check_pysyncobj()
@@ -75,6 +75,8 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         self.node_id = settings.node_id
         self.timing = timing = settings.timing
         self.clock = settings.clock
+        self.election_deadline = math.inf  # When this node looks for a leader, if it hears none.
+        self._is_electing = False
         super().__init__(
             Peer(settings.node_id),
             [],
@@ -115,6 +117,10 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
 
     def truncate(self, index: int) -> None:
         """Drop the entries from *index* on, if they really conflict (D2)."""
+        raise NotImplementedError
+
+    def campaigns(self) -> None:
+        """Note that an election begins: votes of an earlier one do not count in it."""
         raise NotImplementedError
 
     def elected(self) -> None:
@@ -162,11 +168,6 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         """Whether the no-op of the term that this node leads is applied: all before it is too."""
         return self.applied_index >= int(self._SyncObj__noopIDx)
 
-    @property
-    def election_deadline(self) -> float:
-        """When this node looks for a leader, unless it hears one."""
-        return self._SyncObj__raftElectionDeadline
-
     def applied(self, index: int) -> None:
         """Note that the entry at *index* is applied."""
         self._SyncObj__raftLastApplied = index
@@ -182,12 +183,12 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
 
     def look_for_leader_at(self, when: float) -> None:
         """Set the election deadline."""
-        self._SyncObj__raftElectionDeadline = when
+        self.election_deadline = when
 
     def look_for_leader_later(self) -> None:
         """Set the election deadline a random timeout from now."""
         timeout = float(self._SyncObj__generateRaftTimeout())
-        self._SyncObj__raftElectionDeadline = self.clock() + timeout
+        self.election_deadline = self.clock() + timeout
 
     def forget_leader(self) -> None:
         """Name nobody as the leader; pysyncobj would go on naming one that is long gone."""
@@ -208,8 +209,11 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
 
     def hold_election(self) -> None:
         """Raise the term and ask for votes, now."""
-        self._SyncObj__raftElectionDeadline = 0
-        self.doTick(0)
+        self._is_electing = True
+        try:
+            self.doTick(0)
+        finally:
+            self._is_electing = False
 
     def lead(self) -> None:
         """Begin to lead: enough votes are there."""
@@ -261,6 +265,15 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
 
     # What pysyncobj calls.
 
+    @property
+    def _SyncObj__raftElectionDeadline(self) -> float:  # noqa: N802 - pysyncobj's name
+        """Never, but in `hold_election`: a deadline that passed would raise the term unasked."""
+        return 0.0 if self._is_electing else math.inf
+
+    @_SyncObj__raftElectionDeadline.setter
+    def _SyncObj__raftElectionDeadline(self, when: float) -> None:  # noqa: N802 - as above
+        self.election_deadline = when
+
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802 - pysyncobj's name
         """Nothing: entries are applied by our driver, after what was appended is on its way."""
         return False
@@ -287,6 +300,8 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         super()._SyncObj__onBecomeLeader()
 
     def _SyncObj__setState(self, state: int) -> None:  # noqa: N802 - pysyncobj's name
+        if state == _CANDIDATE:
+            self.campaigns()
         if state != _LEADER:
             self.follows()
         super()._SyncObj__setState(state)

@@ -82,7 +82,7 @@ async def test_a_healthy_follower_does_not_campaign_after_its_loop_stalled(
     term = leader.engine.term
     follower = members.followers(leader)[0]
 
-    follower.engine._SyncObj__raftElectionDeadline = 0.0
+    follower.engine.look_for_leader_at(0.0)
     follower.driver.wake()
     index, _ = leader.append(b"still leading")
 
