@@ -12,7 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from cluster.errors import QuorateError
 from cluster.replica import Replica
-from gateway import problems
+from gateway import origins, problems
 from gateway.defaults import SubmitDefaults
 from gateway.exchange import BODY_BYTES_MAX, Handler, exchange
 from gateway.problems import Problem
@@ -94,6 +94,7 @@ def _bound(handler: Handler) -> Answerer:
 async def _problems(request: web.Request, handler: Answerer) -> web.StreamResponse:
     """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
     try:
+        origins.check(request)
         return await handler(request)
     except Problem as problem:
         return problem.response()

@@ -30,6 +30,8 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = {
     "undecodable": Kind(400, "The body cannot be read"),
     "bad_request": Kind(400, "The request is not HTTP as it should be"),
+    "forbidden_host": Kind(403, "The request was meant for another host"),
+    "forbidden_origin": Kind(403, "The request comes from another site's page"),
     "not_found": Kind(404, "Nothing is served at this path"),
     "task_unknown": Kind(404, "There is no such task"),
     "worker_unknown": Kind(404, "There is no such worker"),
