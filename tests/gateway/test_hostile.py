@@ -209,16 +209,16 @@ async def test_no_route_fails_on_a_body_that_it_does_not_want(
     "request_bytes",
     [
         b"\r\n\r\n",
-        b"BREW /health HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"BREW /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /tasks HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 5_000 + b"\r\n",
-        b"GET /tasks?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /tasks HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
-        b"POST /tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"POST /tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST /tasks HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 0\r\n\r\n",
+        b"GET /tasks HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 5_000 + b"\r\n",
+        b"GET /tasks?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nExpect: tea\r\nContent-Length: 0\r\n\r\n",
     ],
     ids=range(11),
 )
@@ -240,7 +240,7 @@ async def test_a_slow_body_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(exchange, "BODY_SILENCE_SECONDS", 0.01)
     port = int(url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"POST /tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+    writer.write(b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
 
     answer = await reader.readline()
     writer.close()
