@@ -216,8 +216,10 @@ async def test_no_route_fails_on_a_body_that_it_does_not_want(
         b"GET /tasks HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 5_000 + b"\r\n",
         b"GET /tasks?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
-        b"POST /tasks HTTP/1.1\r\nHost: localhost\r\n"
-        b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        (
+            b"POST /tasks HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"
+        ),
         b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nExpect: tea\r\nContent-Length: 0\r\n\r\n",
     ],
