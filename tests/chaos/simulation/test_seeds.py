@@ -14,12 +14,16 @@ from chaos.simulation.simulation import Verdict, simulate
 
 SEEDS = range(1_000, 1_012)
 
-# Bugs that few seeds show, and a seed that shows them; the whole catalogue is `quorate chaos bugs`.
-QUICK = {
-    "clock-read-in-apply": 0,
-    "lease-token-reused": 0,
-    "cluster-time-jumps": 0,
-}
+# Bugs that few seeds show. The whole catalogue, with as many as it takes: `quorate chaos bugs`.
+QUICK = (
+    "clock-read-in-apply",
+    "cluster-time-jumps",
+    "lease-token-reused",
+    "no-grace",
+    "parcels-sent-anew-too-soon",
+    "read-unapplied",
+)
+QUICK_SEEDS = range(15)
 
 TRACE = """
 import sys
@@ -58,16 +62,15 @@ def test_a_plan_is_the_same_after_it_was_written_to_a_file() -> None:
     assert Plan.from_json(plan.as_json()) == plan
 
 
-@pytest.mark.parametrize(("bug", "seed"), QUICK.items())
-def test_a_planted_bug_is_caught(bug: str, seed: int) -> None:
-    assert simulate(draw(seed), bug=bug).verdict is Verdict.BROKEN
+@pytest.mark.parametrize("bug", QUICK)
+def test_a_planted_bug_is_caught(bug: str) -> None:
+    assert any(simulate(draw(seed), bug=bug).verdict is Verdict.BROKEN for seed in QUICK_SEEDS)
 
 
 def test_a_planted_bug_is_gone_afterwards() -> None:
-    seed = QUICK["clock-read-in-apply"]
-    simulate(draw(seed), bug="clock-read-in-apply")
+    assert simulate(draw(0), bug="clock-read-in-apply").verdict is Verdict.BROKEN
 
-    assert simulate(draw(seed)).verdict is Verdict.HELD
+    assert simulate(draw(0)).verdict is Verdict.HELD
 
 
 @pytest.mark.parametrize("bug", sorted(bugs()))
