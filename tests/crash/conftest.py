@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,14 @@ async def make_nodes(tmp_path: Path) -> AsyncIterator[MakeNodes]:
     yield make
     for nodes in made:
         await nodes.close()
+
+
+def drawn(names: Iterable[str], *, variable: str, default: int) -> list[str]:
+    """As many of *names* as an environment variable asks for; in CI all, unless it says less."""
+    every = sorted(names)
+    wanted = int(os.environ.get(variable) or (len(every) if IN_CI else default))
+    seed = os.environ.get("QUORATE_TEST_SEED") or str(random.randrange(1_000_000))
+    return sorted(random.Random(seed).sample(every, min(wanted, len(every))))
 
 
 def skip_out_loud(reason: str) -> None:

@@ -78,7 +78,7 @@ class Process:
 
     async def ended(self) -> int:
         """Wait for its end and its last line."""
-        await asyncio.gather(*self._readers)
+        await asyncio.wait(self._readers)
         return await self._process.wait()
 
     async def ask(self, do: str, **arguments: Any) -> Object:

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import dataclasses
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ from node.lifeline import hold_on_to_parent
 from node.log import configure_logging
 from node.loops import run
 
+logger = logging.getLogger(__name__)
+
 LINE_BYTES_MAX = 64 * 1024 * 1024
 
 Object = dict[str, Any]
@@ -36,11 +39,14 @@ async def serve(options: Object) -> int:
         answering = asyncio.create_task(answer_all(replica))
         failing = asyncio.create_task(replica.wait_failed())
         await asyncio.wait((answering, failing), return_when=asyncio.FIRST_COMPLETED)
-        failing.cancel()
         if answering.done():
             answering.result()
         answering.cancel()
-        return 1 if failing.done() else 0
+        if failing.done():
+            logger.error("stops, because it must not go on: %s", failing.result())
+            return 1
+        failing.cancel()
+        return 0
     finally:
         await replica.stop()
 
