@@ -19,7 +19,7 @@ import logging
 from collections.abc import Callable
 
 from cluster.crashpoints import reach
-from cluster.errors import BrokenPromise
+from cluster.errors import BrokenPromise, WireError
 from cluster.raft.contract import EngineSettings, Message
 from cluster.raft.elections import Elector
 from cluster.raft.log import Entry
@@ -31,6 +31,19 @@ logger = logging.getLogger(__name__)
 BATCH_BYTES = 4 * 1024 * 1024  # How much one append may carry, unless one entry alone is larger.
 BATCH_ENTRIES = 1_024
 FLIGHT_ENTRIES = 4_096  # How far a follower may be behind in what was sent to it unanswered.
+_NUMBERS = (
+    "from_term",
+    "term",
+    "round",
+    "commit_index",
+    "prevLogIdx",
+    "prevLogTerm",
+    "next_node_idx",
+    "last_log_index",
+    "last_log_term",
+)
+_NUMBER_MAX = 2**62
+_TERM_LEAP_MAX = 1_000_000  # Terms rise by elections: so many take more than a week.
 APPLY_SECONDS = 0.02  # How long one turn of the loop may apply entries.
 
 REGULAR = b"\x00"  # The first byte of an entry that is the machine's; pysyncobj's no-op has 1.
@@ -183,15 +196,31 @@ class Engine(Elector):
     # Messages in.
 
     def receive(self, peer: str, message: Message) -> None:
-        """Take one message from *peer*, rewritten or refused where pysyncobj would go wrong."""
+        """Take one message from *peer*, rewritten or refused where pysyncobj would go wrong.
+
+        Raises:
+            WireError: a number in it is none that a member could mean.
+            BrokenPromise: it contradicts what is committed.
+        """
         handler = _RULES.get(message["type"])
         progress = self._roster.get(peer)
         if handler is None or progress is None:
             return  # Forwarding (D8), stock transfers, chunked commands (D18): not here.
+        self._check_numbers(peer, message)
         if handler(self, peer, message):
             self.process(progress.node, message)
             if message["type"] == "append_entries":
                 self._adopt_configuration_if_changed()
+
+    def _check_numbers(self, peer: str, message: Message) -> None:
+        """One broken member must not push the term out of everyone's reach for good."""
+        for name in _NUMBERS:
+            value = message.get(name, 0)
+            if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
+                raise WireError(f"{peer} says {name} {value!r:.40}, which is no such number")
+        highest = max(message["from_term"], message.get("term", 0))
+        if highest > self.term + _TERM_LEAP_MAX:
+            raise WireError(f"{peer} says term {highest}, far beyond {self.term}")
 
     def _rule_append(self, peer: str, message: Message) -> bool:
         if message["term"] < self.term:

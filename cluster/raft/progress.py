@@ -85,9 +85,9 @@ class Roster:
             progress.incarnation = incarnation
             progress.match_index = progress.held_index = progress.round = 0
             progress.next_index = next_index
-        elif progress.match_index:
+        elif progress.held_index:
             # Its disk may have lied: on a new link it is asked anew how far it goes.
-            progress.next_index = progress.match_index + 1
+            progress.next_index = progress.held_index + 1
             progress.match_index = 0
         progress.is_linked = True
         return progress
