@@ -6,13 +6,14 @@ Knows nothing of clusters. The child runs our own command line.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from node.lifeline import PARENT_VARIABLE
+from node.lifeline import ANNOUNCE_VARIABLE, PARENT_VARIABLE
 
 _CHUNK_BYTES = 64 * 1024
 _LINE_BYTES_MAX = 1024 * 1024  # A longer line is cut: nothing that a child writes fills our memory.
@@ -21,11 +22,62 @@ OnLine = Callable[[str, str], None]  # A child's name, and one line that it wrot
 OnExit = Callable[[str, int], None]  # A child's name, and its exit status as subprocess gives it.
 
 
+class Announcements:
+    """What one child told us about itself (`node.lifeline.announce`), the newest of each kind."""
+
+    def __init__(self) -> None:
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        self._fields: dict[str, str] = {}
+        self._rest = b""
+        self._is_open = True
+
+    @property
+    def write_end(self) -> int:
+        """The descriptor that the child is to inherit."""
+        return self._write_end
+
+    def keep_read_end(self) -> None:
+        """Leave the other end to the child alone."""
+        os.close(self._write_end)
+
+    def get(self, kind: str) -> str | None:
+        """What was announced last under this name."""
+        self._drain()
+        return self._fields.get(kind)
+
+    def close(self) -> None:
+        """Read what is left; nothing more comes."""
+        self._drain()
+        if self._is_open:
+            self._is_open = False
+            os.close(self._read_end)
+
+    def _drain(self) -> None:
+        while self._is_open:
+            try:
+                chunk = os.read(self._read_end, _CHUNK_BYTES)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            for line in lines:
+                self._fields |= json.loads(line)
+
+
 class Child:
     """A running `quorate …` with its output read line by line, and kept in a file."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, reader: asyncio.Task[int]):
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.Task[int],
+        announcements: Announcements,
+    ) -> None:
         self.name = name
+        self.announcements = announcements
         self._process = process
         self._reader = reader
 
@@ -44,22 +96,37 @@ class Child:
         on_exit: OnExit,
     ) -> Child:
         """Run `quorate ARGUMENTS` in a session of its own, so that Ctrl-C reaches us alone."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # Never the working directory before our own packages.
-            "-m",
-            "node",
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"},
-        )
+        announcements = Announcements()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # Never the working directory before our own packages.
+                "-m",
+                "node",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(announcements.write_end,),
+                env={
+                    **os.environ,
+                    PARENT_VARIABLE: str(os.getpid()),
+                    ANNOUNCE_VARIABLE: str(announcements.write_end),
+                    "PYTHONUNBUFFERED": "1",
+                },
+            )
+        finally:
+            announcements.keep_read_end()
+
+        def on_end(_name: str, status: int) -> None:
+            announcements.close()
+            on_exit(name, status)
+
         reader = asyncio.create_task(
-            _follow(name, process, log, on_line, on_exit), name=f"output of {name}"
+            _follow(name, process, log, on_line, on_end), name=f"output of {name}"
         )
-        return cls(name, process, reader)
+        return cls(name, process, reader, announcements)
 
     @property
     def pid(self) -> int:
@@ -70,6 +137,11 @@ class Child:
     def status(self) -> int | None:
         """The exit status as subprocess gives it, None while it runs."""
         return self._process.returncode
+
+    @property
+    def is_heard_out(self) -> bool:
+        """Whether it has ended, and everything that it wrote was read."""
+        return self._reader.done()
 
     @property
     def is_running(self) -> bool:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from cluster.errors import QuorateError
+from cluster.errors import QuorateError, StorageDamaged
 from cluster.replica import Replica, ReplicaSettings
 from gateway.app import create_app, serve
 from gateway.defaults import SubmitDefaults
 from node.config import Address
+from node.lifeline import announce
 from node.loops import stop_signal, unless_set
 
 STOP_TIMEOUT_SECONDS = 10.0
@@ -49,6 +50,7 @@ async def run_node(settings: NodeSettings) -> int:
     """
     asked_to_stop = stop_signal()
     async with _replica(settings) as replica, _gateway(settings, replica):
+        announce(listening=str(settings.http))
         log.info(
             "answers at http://%s, speaks Raft at %s",
             settings.http,
@@ -65,7 +67,11 @@ async def run_node(settings: NodeSettings) -> int:
 @contextlib.asynccontextmanager
 async def _replica(settings: NodeSettings) -> AsyncIterator[Replica]:
     with _explained(settings.replica.raft_bind or _own_raft(settings), "--raft-bind"):
-        replica = await Replica.start(settings.replica)
+        try:
+            replica = await Replica.start(settings.replica)
+        except StorageDamaged as error:
+            announce(damaged=str(error))
+            raise
     try:
         yield replica
     finally:

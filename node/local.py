@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,15 @@ class Place(NamedTuple):
         return f"{HOST}:{self.raft_port}"
 
 
+class PassedOver(NamedTuple):
+    """A port that another program holds, and the node that would have had it."""
+
+    kind: str  # HTTP or Raft.
+    port: int
+    node: str
+    instead: int
+
+
 class LocalCluster:
     """Three nodes and their workers, say; leaving the context ends every process of it."""
 
@@ -91,6 +100,9 @@ class LocalCluster:
         self.listener = listener or Silent()
         self.places = _find_places(settings)
         self.children: dict[str, Child] = {}  # The newest process of each name, ended ones too.
+        self.given_up: dict[str, str] = {}  # Nodes that the start went on without, and why.
+        self._ended_on_purpose: set[str] = set()
+        self._last_lines: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,14 +121,42 @@ class LocalCluster:
         return tuple(place.url for place in self.places.values())
 
     @property
+    def ports_passed_over(self) -> Iterator[PassedOver]:
+        """The ports that other programs held when ours were chosen."""
+        ours = {port for place in self.places.values() for port in place}
+        for kind, first, ports in (
+            ("HTTP", self.settings.http_port, [p.http_port for p in self.places.values()]),
+            ("Raft", self.settings.raft_port, [p.raft_port for p in self.places.values()]),
+        ):
+            for port in range(first, max(ports)):
+                if port not in ours:
+                    taken = min(other for other in ports if other > port)
+                    yield PassedOver(kind, port, list(self.places)[ports.index(taken)], taken)
+
+    @property
     def worker_names(self) -> tuple[str, ...]:
         """The workers that the settings ask for; more may be started."""
         return tuple(f"worker{number}" for number in range(1, self.settings.workers + 1))
 
-    async def start(self) -> None:
-        """Start every node, then every worker; none of them is waited for."""
+    async def start(self, *, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> None:
+        """Start every node, and once all of them listen, every worker.
+
+        Workers come after: an address on which a node of ours does not listen may be another's. A
+        node whose data is damaged is given up while a majority is whole.
+
+        Raises:
+            ProcessDied: another node ended, or too few are left.
+            TimeoutError: the time was up.
+        """
         for name in self.places:
             await self.start_node(name)
+
+        async def all_listen() -> bool:
+            self._refuse_the_dead(self.places)
+            return all(self._is_listening(name) for name in self._called_for(self.places))
+
+        names = ", ".join(self.places)
+        await wait_until(all_listen, what=f"{names} to listen", timeout_seconds=timeout_seconds)
         for name in self.worker_names:
             await self.start_worker(name)
 
@@ -134,35 +174,42 @@ class LocalCluster:
         )
 
     async def start_worker(self, name: str) -> Child:
-        """Start a worker that knows every gateway."""
-        options = ("--url", ",".join(self.urls), "--slots", str(self.settings.slots))
+        """Start a worker that knows the gateway of every node that was not given up."""
+        urls = (place.url for node, place in self.places.items() if node not in self.given_up)
+        options = ("--url", ",".join(urls), "--slots", str(self.settings.slots))
         return await self._start(name, "worker", *self.settings.modules, "--name", name, *options)
 
     async def wait_ready(self, *, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> str:
-        """Wait until every running node follows one leader and knows every running worker.
+        """Wait until every node follows one leader and knows every worker, those killed apart.
+
+        Only processes of ours are heard: a node counts once it has announced that it listens
+        itself, a worker by the session that it has announced.
 
         Returns:
             The leader's name.
 
         Raises:
-            ProcessDied: a process ended meanwhile; waiting on would be in vain.
-            TimeoutError: the time was up; says what the nodes answered last.
+            ProcessDied: a process ended that nobody asked to; waiting on would be in vain.
+            TimeoutError: the time was up.
         """
-        nodes = [name for name in self.places if self._is_running(name)]
-        workers = [name for name in self.children if name not in self.places]
-        workers = [name for name in workers if self._is_running(name)]
+        started = self._called_for(self.children)
 
         async def common_leader() -> str | None:
-            self._refuse_the_dead([*nodes, *workers])
+            self._refuse_the_dead(started)
+            nodes = [name for name in self._called_for(started) if name in self.places]
+            workers = [name for name in started if name not in self.places]
+            if not all(map(self._is_listening, nodes)):
+                return None
             views = [await self.view(name) for name in nodes]
             leaders = {view["leader"] if view["quorum"] else None for view in views if view}
             if None in views or len(leaders) != 1:
                 return None
             if workers and not await self._are_joined(nodes[0], workers):
                 return None
+            self._refuse_the_dead(started)
             return leaders.pop()
 
-        what = f"{', '.join([*nodes, *workers])} to be ready"
+        what = f"{', '.join(started)} to be ready"
         return await wait_until(common_leader, what=what, timeout_seconds=timeout_seconds)
 
     async def view(self, name: str) -> Object | None:
@@ -179,6 +226,7 @@ class LocalCluster:
 
     async def kill(self, name: str) -> None:
         """SIGKILL a process and wait for its end."""
+        self._ended_on_purpose.add(name)
         await self.children[name].kill()
 
     def freeze(self, name: str) -> None:
@@ -191,6 +239,7 @@ class LocalCluster:
 
     async def stop(self) -> None:
         """End every process: workers first, while there are nodes to hand their tasks back to."""
+        self._ended_on_purpose.update(self.children)
         workers = [child for name, child in self.children.items() if name not in self.places]
         nodes = [child for name, child in self.children.items() if name in self.places]
         for group in (workers, nodes):
@@ -198,40 +247,77 @@ class LocalCluster:
                 *(child.stop(timeout_seconds=STOP_TIMEOUT_SECONDS) for child in group)
             )
 
-    def _is_running(self, name: str) -> bool:
-        return name in self.children and self.children[name].is_running
+    async def kill_all(self) -> None:
+        """SIGKILL every process and wait for their ends."""
+        await asyncio.gather(*(self.kill(name) for name in self.children))
+
+    def _called_for(self, names: Iterable[str]) -> list[str]:
+        left = self._ended_on_purpose.union(self.given_up)
+        return [name for name in names if name not in left]
+
+    def _is_listening(self, name: str) -> bool:
+        child = self.children[name]
+        return child.is_running and child.announcements.get("listening") is not None
 
     def _refuse_the_dead(self, names: Iterable[str]) -> None:
-        for name in names:
-            if not self._is_running(name):
-                log = self.settings.data / "logs" / f"{name}.log"
-                last_line = (log.read_text(errors="replace").strip().splitlines() or ["nothing"])[
-                    -1
-                ]
-                raise ProcessDied(f"{name} ended at its start; its last words: {last_line}")
+        for name in self._called_for(names):
+            child = self.children[name]
+            if child.is_running or not child.is_heard_out:
+                continue
+            reason = child.announcements.get("damaged")
+            if reason is None or not self._can_go_on_without(name):
+                last_words = self._last_lines.get(name, "nothing").removeprefix("quorate: ")
+                raise ProcessDied(f"{name} ended at its start; its last words: {last_words}")
+            self.given_up[name] = reason
+
+    def _can_go_on_without(self, name: str) -> bool:
+        whole = len(self.places.keys() - self.given_up.keys() - {name})
+        return whole > len(self.places) // 2
 
     async def _are_joined(self, node: str, names: Iterable[str]) -> bool:
+        sessions = {self.children[name].announcements.get("session") for name in names}
         async with self.client(node) as client:
             try:
-                joined = {w["name"] for w in await client.workers() if w["status"] == "active"}
+                joined = {w["id"] for w in await client.workers() if w["status"] == "active"}
             except QuorateError:
                 return False
-        return joined.issuperset(names)
+        return joined.issuperset(sessions)
+
+    def _on_line(self, name: str, line: str) -> None:
+        if line.strip():
+            self._last_lines[name] = line.strip()
+        self.listener.on_line(name, line)
 
     async def _start(self, name: str, *arguments: str) -> Child:
         running = self.children.get(name)
         assert running is None or not running.is_running, f"{name} is already running"
-        logs = self.settings.data / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        self._ended_on_purpose.discard(name)
+        self.given_up.pop(name, None)
+        self._last_lines.pop(name, None)
         child = await Child.start(
             name,
             arguments,
-            log=logs / f"{name}.log",
-            on_line=self.listener.on_line,
+            log=_log_file(self.settings.data, name),
+            on_line=self._on_line,
             on_exit=self.listener.on_exit,
         )
         self.children[name] = child
         return child
+
+
+def _log_file(data: Path, name: str) -> Path:
+    """Make sure that the process's log can be written, and say where it is.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    file = data / "logs" / f"{name}.log"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
+    return file
 
 
 def _find_places(settings: LocalSettings) -> dict[str, Place]:

@@ -31,6 +31,22 @@ async def unless_set(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | 
         await asyncio.gather(working, waiting, return_exceptions=True)
 
 
+def stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return two events: the first SIGTERM or SIGINT sets one, any later one the other.
+
+    For who has something to clear away: no number of signals ends the process at once.
+    """
+    loop = asyncio.get_running_loop()
+    asked, asked_again = asyncio.Event(), asyncio.Event()
+
+    def ask() -> None:
+        (asked_again if asked.is_set() else asked).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask)
+    return asked, asked_again
+
+
 def stop_signal() -> asyncio.Event:
     """Return an event that SIGTERM or SIGINT sets; a second one ends the process at once."""
     loop = asyncio.get_running_loop()

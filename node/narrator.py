@@ -15,8 +15,24 @@ from rich.text import Text
 
 # What `node.log` puts before a message: a terminal line needs only the level, when it matters.
 _LOG_LINE = re.compile(r"^\S+Z (?P<level>[A-Z]+) \S+ \S+ (?P<message>.*)$")
+_BREAK = r"\n"  # How `node.log` writes a line break.
 _STYLES = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
 _COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green")
+
+
+def is_routine(line: str) -> bool:
+    """Whether a child's line only tells what goes as it should."""
+    found = _LOG_LINE.match(line)
+    return found is not None and found["level"] in {"DEBUG", "INFO"}
+
+
+def _without_traceback(message: str) -> str:
+    """The message with no more than the last line of its traceback: the log file has the rest."""
+    head, *lines = message.split(_BREAK)
+    if not any(line.endswith("Traceback (most recent call last):") for line in lines):
+        return message
+    raised = [line for line in lines if re.match(r"[\w.]+(:|$)", line)]
+    return f"{head}: {raised[-1]}" if raised else head
 
 
 class Narrator(Protocol):
@@ -45,7 +61,7 @@ class HumanNarrator:
         """Print the line behind the process's name, without what a terminal does not need."""
         colour = self._colours.setdefault(process, _COLOURS[len(self._colours) % len(_COLOURS)])
         found = _LOG_LINE.match(line)
-        message = found["message"] if found else line
+        message = _without_traceback(found["message"]) if found else line
         style = _STYLES.get(found["level"], "dim") if found else "dim"
         self._console.print(Text.assemble((f"  {process:<8} ", colour), (message, style)))
 

@@ -21,6 +21,7 @@ from gateway.client_errors import (
     WorkerLost,
     WorkerUnknown,
 )
+from node.lifeline import announce
 from node.loops import stop_signal, unless_set
 from node.pulse import Listener, Pulse
 from node.runs import Completed, Failed, Outcome, Run
@@ -107,6 +108,7 @@ class TaskWorker:
                 log.warning("found no cluster to join, trying on: %s", error)
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
             else:
+                announce(session=session["worker_id"])
                 log.info("joined as %s with %d slots", session["worker_id"], self._settings.slots)
                 return session
 

@@ -86,6 +86,26 @@ def test_a_taken_port_is_one_clear_sentence(
     )
 
 
+def test_a_data_directory_that_cannot_be_used_is_one_sentence(command_line: CommandLine) -> None:
+    done = command_line.run("up", "--data", "/dev/null/quorate")
+
+    assert done.returncode == 2
+    assert done.stderr == "quorate: --data /dev/null/quorate cannot be used: Not a directory\n"
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_data_of_another_number_of_nodes_is_refused_at_once(
+    command_line: CommandLine, tmp_path: Path, *, is_noted: bool
+) -> None:
+    (tmp_path / "node3").mkdir()
+    if is_noted:
+        (tmp_path / "up.json").write_text('{"nodes": 3}')
+    done = command_line.run("up", "--nodes", "5", "--data", str(tmp_path))
+
+    assert done.returncode == 2
+    assert "holds a cluster of 3 nodes, not of 5: give it --nodes 3" in done.stderr
+
+
 def test_an_open_bind_without_a_secret_says_how_to_mend_it(
     command_line: CommandLine, tmp_path: Path
 ) -> None:

@@ -60,6 +60,83 @@ def test_a_taken_port_is_passed_over(tmp_path: Path, free_port: int) -> None:
     assert len(set(ports)) == 6
 
 
+def test_only_ports_that_others_hold_are_told_as_taken(tmp_path: Path, free_port: int) -> None:
+    with socket.create_server(("127.0.0.1", free_port + 1)):
+        cluster = LocalCluster(
+            LocalSettings(data=tmp_path, http_port=free_port, raft_port=free_port + 5)
+        )
+
+    assert [tuple(passed) for passed in cluster.ports_passed_over] == [
+        ("HTTP", free_port + 1, "node2", free_port + 2)
+    ]
+
+
+async def test_a_cluster_whose_ports_were_just_taken_does_not_join_who_took_them(
+    tmp_path: Path, free_port: int
+) -> None:
+    first, late = (
+        LocalCluster(
+            LocalSettings(
+                data=tmp_path / name,
+                nodes=1,
+                workers=1,
+                http_port=free_port,
+                raft_port=free_port + 5,
+            )
+        )
+        for name in ("first", "late")
+    )  # Both have chosen their ports before either starts.
+
+    async with first, late:
+        await first.start()
+        await first.wait_ready()
+        with pytest.raises(ProcessDied, match=r"node1 ended .* is taken by another program"):
+            await late.start()
+
+        async with first.client("node1") as client:
+            assert len(await client.workers()) == 1
+
+
+async def test_a_worker_is_known_by_its_session_not_by_its_name(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = await start_cluster(nodes=1, workers=1)
+    await cluster.kill("worker1")
+
+    await cluster.start_worker("worker1")
+    await cluster.wait_ready()
+
+    announced = cluster.children["worker1"].announcements.get("session")
+    async with cluster.client("node1") as client:
+        assert announced in {worker["id"] for worker in await client.workers()}
+
+
+async def test_one_damaged_node_does_not_keep_the_majority_from_starting(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    cluster = await start_cluster(nodes=3, workers=0)
+    await cluster.stop()
+    (tmp_path / "node2" / "identity").write_bytes(b"damaged")
+
+    await cluster.start()
+    leader = await cluster.wait_ready()
+
+    assert leader in {"node1", "node3"}
+    assert list(cluster.given_up) == ["node2"]
+    assert "identity is damaged" in cluster.given_up["node2"]
+
+
+async def test_without_a_majority_that_is_whole_the_start_fails(
+    start_cluster: StartCluster, tmp_path: Path
+) -> None:
+    cluster = await start_cluster(nodes=1, workers=0)
+    await cluster.stop()
+    (tmp_path / "node1" / "identity").write_bytes(b"damaged")
+
+    with pytest.raises(ProcessDied, match=r"node1 ended .* is damaged"):
+        await cluster.start()
+
+
 async def test_every_process_is_gone_when_the_context_ends(start_cluster: StartCluster) -> None:
     cluster = await start_cluster(nodes=1, workers=1)
     pids = [child.pid for child in cluster.children.values()]
