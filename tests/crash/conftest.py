@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,23 +53,26 @@ def skip_out_loud(reason: str) -> None:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Iterator[Report]:
-    """Say something to whoever runs the tests, and at the end how long this one took."""
+def report(request: pytest.FixtureRequest) -> Report:
+    """Say something to whoever runs the tests, with the seconds since this one began."""
     terminal = request.config.pluginmanager.getplugin("terminalreporter")
     capture = request.config.pluginmanager.getplugin("capturemanager")
     began = time.monotonic()
 
     def say(text: str) -> None:
         with capture.global_and_fixture_disabled():
-            terminal.write_line(f"\n  {request.node.name}: {text}")
+            elapsed = time.monotonic() - began
+            terminal.write_line(f"\n  {request.node.name}, {elapsed:.1f} s: {text}")
 
-    yield say
-    say(f"{time.monotonic() - began:.1f} s")
+    return say
 
 
 @pytest.fixture
-def seed(report: Report) -> int:
-    """What all dice of a test are thrown from: QUORATE_TEST_SEED, or a new one each time."""
+def seed() -> int:
+    """What a test's dice are thrown from: QUORATE_TEST_SEED, or a new one each time.
+
+    It is written to the output, which pytest shows of a test that failed.
+    """
     drawn = int(os.environ.get("QUORATE_TEST_SEED") or random.randrange(1_000_000))
-    report(f"QUORATE_TEST_SEED={drawn}")
+    sys.stdout.write(f"QUORATE_TEST_SEED={drawn}\n")
     return drawn

@@ -44,11 +44,12 @@ class Ledger:
 
     # The load.
 
-    async def submit(self, *, name: str | None = None, **arguments: object) -> str:
+    async def submit(self, *, name: str | None = None, delay_ms: int = 0) -> str:
         """Submit one task through one node, any by default; returns its fate."""
         task_id = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
         payload = bytes(self.random.randrange(20, 1_500))
-        command = Submit((NewTask(task_id, "echo", payload, "application/json", **arguments),))
+        task = NewTask(task_id, "echo", payload, "application/json", delay_ms=delay_ms)
+        command = Submit((task,))
         self.attempted[task_id] = None
         name = name or self._any_node()
         if name is None:

@@ -97,7 +97,8 @@ class Process:
         )
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await future
+                answer: Object = await future
+                return answer
         finally:
             self._asked.pop(number, None)
 

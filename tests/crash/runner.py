@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ async def lead(replica: Replica, *, to: str | None) -> Object:
     return {}
 
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[..., Awaitable[Object]]] = {
     "propose": propose,
     "tasks": tasks,
     "status": status,

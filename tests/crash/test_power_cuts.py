@@ -63,6 +63,7 @@ async def test_what_was_acknowledged_survives_power_cuts_of_one_of_two_and_of_al
 ) -> None:
     nodes, cut_power = make_powered(**SNAPSHOTS_OFTEN)
     ledger = Ledger(nodes, seed=seed)
+    report(f"QUORATE_TEST_SEED={seed}")
     await nodes.start()
 
     await storm(ledger, strikes=POWER_CUTS, strike=cut_power)
