@@ -11,7 +11,7 @@ from hashlib import blake2b
 from cluster.crashpoints import reach
 from cluster.raft.contract import EngineSettings
 from cluster.raft.log import Entry
-from cluster.raft.membership import Configuration, Member, Stage, unpack
+from cluster.raft.membership import Configuration, Stage, unpack
 from cluster.raft.progress import Progress, Roster
 from cluster.raft.stock import Peer, Stock
 
@@ -168,17 +168,21 @@ class Electorate(Stock):
             self._adopt_configuration()
 
     def _readmit(self) -> None:
+        """Bind anew a member that came back with another disk, in two steps.
+
+        First it is bound to nothing, which the others alone must commit: a leader that was deposed
+        without having noticed cannot. Only then, and caught up, it is bound to its new disk. In one
+        step the old majority (with the lost disk) and the new one (with the new disk) need not
+        overlap, and a deposed leader commits with the newcomer what contradicts the rest.
+        """
         for member in self.configuration.members:
-            progress = self._roster.get(member.id)
-            if (
-                progress is not None
-                and progress.is_linked
-                and progress.incarnation != member.incarnation
-                and progress.match_index == self.log.last_index
-            ):
-                self.change(
-                    self.configuration.with_member(
-                        Member(member.id, member.raft, progress.incarnation)
-                    )
-                )
+            incarnation = self.incarnation_of(member.id)
+            if incarnation is None or incarnation == member.incarnation:
+                continue
+            if member.incarnation:
+                self.change(self.configuration.with_member(member._replace(incarnation="")))
+                return
+            if self.match_index(member.id) == self.log.last_index:
+                bound = member._replace(incarnation=incarnation)
+                self.change(self.configuration.with_member(bound))
                 return
