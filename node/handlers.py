@@ -9,6 +9,8 @@ from typing import Any
 
 from node.tasks import Context, GiveUp, task
 
+SLEEP_SECONDS_MAX = 86_400
+
 
 @task("process")
 def process(_context: Context, data: Any) -> dict[str, Any]:
@@ -37,9 +39,11 @@ async def echo(_context: Context, data: Any) -> Any:
 
 @task("sleep")
 async def sleep(_context: Context, seconds: Any) -> dict[str, Any]:
-    """Take as many seconds as asked for."""
+    """Take as many seconds as asked for, up to a day."""
     _refuse_what_is_no_number("sleep", seconds)
-    await asyncio.sleep(max(0, seconds))
+    if not 0 <= seconds <= SLEEP_SECONDS_MAX:
+        raise GiveUp(f"sleep takes 0 to {SLEEP_SECONDS_MAX} seconds, not {seconds:g}")
+    await asyncio.sleep(seconds)
     return {"slept_seconds": seconds}
 
 

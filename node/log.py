@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import re
 import sys
+import time
 from datetime import UTC, datetime
+
+_PLACES = re.compile(r"\S*:\d+\S*|\d+")  # Addresses and counts: they differ, the reason does not.
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -60,6 +65,24 @@ def configure_logging(process_name: str, *, level: str = "info") -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # A line a request would drown the rest; the gateway counts requests itself.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+class Rarely:
+    """Warns of what goes on for long: at once of a new reason, of the same one now and then."""
+
+    def __init__(self, log: logging.Logger, *, interval_seconds: float = 30.0) -> None:
+        self._log = log
+        self._interval_seconds = interval_seconds
+        self._warned_at: dict[str, float] = {}  # By what was said, places and numbers left out.
+
+    def warn(self, message: str, error: Exception) -> None:
+        """Warn with *message* and the error's own, unless that was said lately."""
+        reason = f"{message} {_PLACES.sub('', str(error))}"
+        now = time.monotonic()
+        if now - self._warned_at.get(reason, -math.inf) < self._interval_seconds:
+            return
+        self._warned_at[reason] = now
+        self._log.warning("%s: %s", message, error)
 
 
 def _timestamp(record: logging.LogRecord) -> str:

@@ -17,6 +17,7 @@ from typing import Self
 from cluster.errors import QuorateError
 from gateway.client import Client, Object
 from gateway.client_errors import WorkerLost, WorkerUnknown
+from node.log import Rarely
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Pulse:
         await asyncio.gather(beating, stopping, return_exceptions=True)
 
     async def _beat(self) -> None:
+        rarely = Rarely(log)
         # Patience of one interval: a later heartbeat names the leases that are held then.
         async with Client(self._urls, patience_seconds=self._interval_seconds) as client:
             while True:
@@ -91,6 +93,6 @@ class Pulse:
                     self._home.call_soon_threadsafe(self._listener.on_end)
                     return
                 except QuorateError as error:
-                    log.warning("no heartbeat was taken, trying on: %s", error)
+                    rarely.warn("no heartbeat was taken, trying on", error)
                     continue
                 self._home.call_soon_threadsafe(self._listener.on_orders, orders)

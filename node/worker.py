@@ -22,6 +22,7 @@ from gateway.client_errors import (
     WorkerUnknown,
 )
 from node.lifeline import announce
+from node.log import Rarely
 from node.loops import stop_signal, unless_set
 from node.pulse import Listener, Pulse
 from node.runs import Completed, Failed, Outcome, Run
@@ -57,6 +58,7 @@ class TaskWorker:
         self._client = Client(settings.urls)
         self._runs: dict[int, Run] = {}  # Lease token -> its run, until it has stopped.
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rarely = Rarely(log)
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()  # A lease was settled: there may be room, or nothing left.
 
@@ -105,7 +107,7 @@ class TaskWorker:
             except RequestRefused:
                 raise
             except QuorateError as error:
-                log.warning("found no cluster to join, trying on: %s", error)
+                self._rarely.warn("found no cluster to join, trying on", error)
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
             else:
                 announce(session=session["worker_id"])
@@ -149,7 +151,7 @@ class TaskWorker:
             except RequestRefused:
                 raise
             except QuorateError as error:
-                log.warning("no gateway gave tasks, trying on: %s", error)
+                self._rarely.warn("no gateway gave tasks, trying on", error)
                 continue
             for lease in leases:
                 self._begin(lease)
@@ -202,7 +204,7 @@ class TaskWorker:
                 outcome = Failed(f"the result cannot be reported: {error}", retry=False)
                 continue
             except QuorateError as error:
-                log.warning("task %s: its outcome waits for a gateway: %s", lease["id"], error)
+                self._rarely.warn("an outcome waits for a gateway", error)
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
                 continue
             return
@@ -227,6 +229,8 @@ class TaskWorker:
 
     async def _drain(self, worker_id: str) -> None:
         """Let what runs finish, bounded; then go, which hands the rest back."""
+        if not self._session.is_idle:
+            log.info("waiting up to %g s for running tasks", self._settings.drain_seconds)
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
                 while not self._session.is_idle:
@@ -234,12 +238,17 @@ class TaskWorker:
                     await self._changed.wait()
         except TimeoutError:
             left = self._session.end()
-            log.warning("handing back %d tasks that did not finish in time", len(left))
+            log.warning("handing back what did not finish in time, tasks: %d", len(left))
             self._stop_runs(left)
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
                 await self._client.leave(worker_id)
-        except (TimeoutError, QuorateError) as error:
+        except TimeoutError:
+            log.warning(
+                "could not say good-bye, the lease will run out: no node answered in %g s",
+                LEAVE_TIMEOUT_SECONDS,
+            )
+        except QuorateError as error:
             log.warning("could not say good-bye, the lease will run out: %s", error)
         else:
             log.info("left")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 
 def as_json(value: Any) -> str:
@@ -29,19 +30,66 @@ def print_object(value: Mapping[str, Any], *, wants_json: bool = False) -> None:
 
 
 def print_table(
-    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, wants_json: bool = False
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    least_first: Sequence[str] = (),
+    wants_json: bool = False,
 ) -> None:
-    """Many objects: a line of JSON each, or a table of the columns."""
+    """Many objects: a line of JSON each, or a table of the columns.
+
+    No cell is ever cut. On a terminal that is too narrow, times and lists of ids are shortened,
+    then the columns of *least_first* are left out, in this order; in a pipe, nothing is.
+    """
     if wants_json:
         for row in rows:
             click.echo(as_json(row))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), no_wrap=column == "id")
-    for row in rows:
-        table.add_row(*(_written(row.get(column)) for column in columns))
-    Console(highlight=False).print(table)
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    header, *lines = table_lines(list(rows), columns, least_first=least_first, width=width)
+    has_style = is_terminal and not os.environ.get("NO_COLOR")
+    click.echo(click.style(header, bold=True) if has_style else header)
+    for line in lines:
+        click.echo(line)
+
+
+def table_lines(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    least_first: Sequence[str],
+    width: int | None,
+) -> list[str]:
+    """Lay the table out, header first, within *width* characters where that can be."""
+
+    def laid_out(names: Sequence[str], written: Callable[[str, Any], str]) -> list[str]:
+        return _laid_out([[written(name, row.get(name)) for name in names] for row in rows], names)
+
+    lines = laid_out(columns, lambda _name, value: _written(value))
+    for dropped in range(len(least_first) + 1):
+        if width is None or max(map(len, lines)) <= width:
+            break
+        left = [name for name in columns if name not in least_first[:dropped]]
+        lines = laid_out(left, _shortened)
+    return lines
+
+
+def _laid_out(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> list[str]:
+    table = [[column.replace("_", " ") for column in columns], *cells]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def _shortened(name: str, value: Any) -> str:
+    if name.endswith("_at") and isinstance(value, str):
+        return value[11:19]  # 2026-01-31T12:00:00.123Z: only the time of day, UTC as ever.
+    if name == "current_tasks" and isinstance(value, list):
+        return str(len(value))
+    return _written(value)
 
 
 def _written(value: Any) -> str:

@@ -15,6 +15,7 @@ from node.commands.output import as_json, print_object, print_table
 from node.config import parse_urls
 
 FINAL = frozenset({"completed", "failed", "cancelled", "expired"})
+NOBODY_SECONDS = 2.0  # After which a task that no worker could take is worth a word.
 WAIT_SECONDS = 30.0  # How long one call waits; then it asks again.
 
 
@@ -61,6 +62,9 @@ def submit(
         if not waits:
             click.echo(as_json(task) if wants_json else task["id"])
             return 0
+        task = await client.task(task["id"], wait=NOBODY_SECONDS)
+        if task["waiting_for"] == "worker":
+            click.echo(f"quorate: {_nobody(task)}; waiting on", err=True)
         return _show_end(await _finished(client, task["id"]), wants_json=wants_json)
 
     return _with_client(url, patience, work)
@@ -104,6 +108,7 @@ def list_tasks(
         print_table(
             page["tasks"],
             ("id", "type", "queue", "priority", "status", "attempts", "created_at"),
+            least_first=("attempts", "queue", "priority", "created_at"),
             wants_json=wants_json,
         )
         return 0
@@ -122,6 +127,7 @@ def list_workers(*, url: str, patience: float, wants_json: bool) -> int:
         print_table(
             await client.workers(),
             ("id", "name", "status", "node", "queues", "slots", "current_tasks", "tasks_processed"),
+            least_first=("queues", "slots", "tasks_processed", "node", "current_tasks"),
             wants_json=wants_json,
         )
         return 0
@@ -142,7 +148,11 @@ def show_cluster(*, url: str, patience: float, wants_json: bool) -> int:
             click.echo(as_json(view))
         else:
             print_object({name: value for name, value in view.items() if name != "members"})
-            print_table(view["members"], ("id", "role", "raft", "http", "reachable", "match_index"))
+            print_table(
+                view["members"],
+                ("id", "role", "raft", "http", "reachable", "match_index"),
+                least_first=("match_index", "raft", "http"),
+            )
         return 0 if view["quorum"] else 1
 
     return _with_client(url, patience, work)
@@ -160,6 +170,13 @@ async def _finished(client: Client, task_id: str) -> Object:
     while (task := await client.task(task_id, wait=WAIT_SECONDS))["status"] not in FINAL:
         pass
     return task
+
+
+def _nobody(task: Object) -> str:
+    """That no worker could take the task, and what such a worker would serve."""
+    wanted = f"type {task['type']!r} from queue {task['queue']!r}"
+    tags = f" with {', '.join(task['requires'])}" if task["requires"] else ""
+    return f"no connected worker serves {wanted}{tags}"
 
 
 def _show_end(task: Object, *, wants_json: bool) -> int:

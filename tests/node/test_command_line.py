@@ -202,6 +202,20 @@ def test_a_task_is_shown_by_its_id(command_line: CommandLine, small_cluster: lis
     assert (task["id"], task["result"]["result"]) == (task_id, 42)
 
 
+def test_waiting_for_a_task_that_nobody_serves_says_so(
+    command_line: CommandLine, small_cluster: list[str]
+) -> None:
+    with command_line.running(
+        "submit", "nobody", "1", "--wait", "--url", small_cluster[0]
+    ) as process:
+        assert process.stdout is not None
+        told = process.stdout.readline()
+
+    assert told == (
+        "quorate: no connected worker serves type 'nobody' from queue 'default'; waiting on\n"
+    )
+
+
 def test_an_unknown_task_is_1(command_line: CommandLine, small_cluster: list[str]) -> None:
     nobody = "00000000-0000-7000-8000-000000000000"
     done = command_line.run("task", nobody, "--url", small_cluster[0])

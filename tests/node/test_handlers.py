@@ -45,6 +45,12 @@ async def test_sleep_says_how_long_it_slept() -> None:
     assert await handlers.sleep(Context(), 0) == {"slept_seconds": 0}
 
 
+@pytest.mark.parametrize("seconds", [-1, 86_401, 1e30, float("nan")])
+async def test_sleep_gives_up_on_what_is_no_time_to_sleep(seconds: float) -> None:
+    with pytest.raises(GiveUp, match="sleep takes 0 to 86400 seconds, not"):
+        await handlers.sleep(Context(), seconds)
+
+
 async def test_fail_fails_with_the_message_given() -> None:
     with pytest.raises(RuntimeError, match="no such luck"):
         await handlers.fail(Context(), "no such luck")

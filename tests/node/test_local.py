@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.client import Client
 from node.local import LocalCluster, LocalSettings, ProcessDied
 from node.waiting import wait_until
 from tests.conftest import CommandLine
@@ -211,6 +212,24 @@ async def test_ctrl_c_stops_everything_and_is_a_good_end(
         await until_gone(children)
 
 
+async def test_a_second_ctrl_c_ends_at_once_and_clears_the_temporary_data_away(
+    command_line: CommandLine, free_port: int, tmp_path: Path
+) -> None:
+    options = ("--nodes", "1", "--workers", "1", "--port", str(free_port))
+    with command_line.running("up", *options, "--json", TMPDIR=str(tmp_path)) as process:
+        await asyncio.to_thread(read_until, process.stdout, "ready")
+        async with Client(f"http://127.0.0.1:{free_port}") as client:
+            task = await client.submit("sleep", 60)
+            await until_running(client, task["id"])
+        process.send_signal(signal.SIGINT)
+        await asyncio.to_thread(read_line, process.stdout, "waiting up to 20 s for running tasks")
+
+        process.send_signal(signal.SIGINT)
+
+        assert await asyncio.to_thread(process.wait, 15) == 0
+    assert not names_in(tmp_path)
+
+
 async def test_a_taken_port_is_told_in_one_sentence(
     command_line: CommandLine, free_port: int
 ) -> None:
@@ -238,6 +257,23 @@ async def test_a_child_that_dies_is_told_and_not_started_again(
         assert told["status"] == -signal.SIGKILL
         assert victim not in children_of(process.pid)
         assert len(children_of(process.pid)) == 1
+
+
+async def until_running(client: Client, task_id: str) -> None:
+    async def is_running() -> bool:
+        return bool((await client.task(task_id))["status"] == "processing")
+
+    await wait_until(is_running, what=f"task {task_id} to run", timeout_seconds=10)
+
+
+def names_in(directory: Path) -> list[str]:
+    """What temporary data is there."""
+    return [path.name for path in directory.glob("quorate-*")]
+
+
+def read_line(lines: Any, text: str) -> None:
+    """Read up to the first line that holds the text."""
+    next(line for line in lines if text in line)
 
 
 def read_until(lines: Any, event: str) -> dict[str, object]:
