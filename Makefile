@@ -22,8 +22,9 @@ check: $(VENV)/.for-development ## Lint, formatting and types
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 
-bench: $(VENV)/.for-development ## Submit 1,000 tasks from 20 threads to a cluster of its own, and report
-	@scripts/timed 'make bench' $(bin)/python tests/stress_test.py --cluster
+bench: $(VENV)/.for-development ## Measure the replica beside its bars: one write at a time, a hundred at once
+	@scripts/timed 'make bench' $(bin)/python benchmarks/replica.py --json \
+		--only fdatasync_p50_ms single_p50_ms outstanding_100_per_second
 
 clean: ## Remove .venv and every cache
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
