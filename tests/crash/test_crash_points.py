@@ -28,6 +28,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPTIONS = {"segment_bytes": 8 * 1024, "tail_entries": 5}
 DIES_SECONDS = 10.0
+HEARD_SECONDS = 0.5
 FORMS_SECONDS = 15.0
 POINTS_MIN = 45
 _SOURCES = Path(__file__).parent.parent.parent / "cluster"
@@ -111,12 +112,16 @@ async def until_dead(ledger: Ledger, victim: str, work: Awaitable[object] | None
     try:
         futures = {ending, working} if working else {ending}
         await asyncio.wait(futures, timeout=DIES_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        # What ended the work may have been the death itself, of which we hear a little later.
+        await asyncio.wait({ending}, timeout=HEARD_SECONDS)
     finally:
         for future in filter(None, (ending, working)):
             if not future.done():
                 future.cancel()
         await asyncio.gather(*filter(None, (ending, working)), return_exceptions=True)
     if process.is_running:
+        if working is not None and not working.cancelled():
+            working.result()  # It failed, and not because the victim died.
         return
     assert process.status == -signal.SIGKILL, f"{victim} ended by itself: {process.last_words}"
     raise Died([running.name for running in ledger.nodes.running])
