@@ -57,10 +57,11 @@ async def run_node(settings: NodeSettings) -> int:
             _own_raft(settings),
         )
         failure = await unless_set(asked_to_stop, replica.wait_failed())
+        if failure is not None:
+            log.error("stops, because it must not go on: %s", failure)
     if failure is None:
         log.info("stopped")
         return 0
-    log.error("stops, because it must not go on: %s", failure)
     return 1
 
 
