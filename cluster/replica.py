@@ -368,7 +368,9 @@ class Replica(DriverHooks):
             commit_index=engine.commit_index,
             applied_index=engine.applied_index,
             members=tuple(self._member_status(m) for m in engine.configuration.members),
-            has_quorum=engine.leader is not None and engine.leader_contact() < limit,
+            has_quorum=engine.is_formed
+            and engine.leader is not None
+            and engine.leader_contact() < limit,
             state_hash=self.machine.state_hash.hex(),
             cluster_time_ms=self.machine.cluster_time_ms,
             version=version("quorate"),

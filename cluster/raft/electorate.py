@@ -22,6 +22,7 @@ class Electorate(Stock):
     def __init__(self, settings: EngineSettings) -> None:
         self.incarnation = settings.incarnation
         self.configuration = self._base = settings.start.configuration
+        self._formed_index = 0  # Where the cluster came to be, unless a snapshot knows it.
         self._adopted: Entry | None = None  # The log entry that it comes from.
         self._hooks = settings.hooks
         self._roster = Roster(settings.node_id, Peer)
@@ -37,6 +38,12 @@ class Electorate(Stock):
         """How far *peer* is known to hold the leader's log; None on a follower."""
         progress = self._roster.get(peer)
         return progress.match_index if self.is_leader and progress is not None else None
+
+    @property
+    def is_formed(self) -> bool:
+        """Whether a majority decides, and is known to know that it does."""
+        is_known = self.applied_index >= self._formed_index
+        return self.configuration.stage is Stage.FORMED and is_known
 
     # Links.
 
@@ -116,6 +123,9 @@ class Electorate(Stock):
             {self._roster[m.id].node for m in configuration.members if m.id != self.node_id},
             {progress.node for _, progress in self._roster.items() if progress.is_linked},
         )
+        formed = (entry for entry in entries if unpack(entry[0]).stage is Stage.FORMED)
+        is_old = self._base.stage is Stage.FORMED
+        self._formed_index = 0 if is_old else next(formed, (b"", 0, 0))[1]
         changed = configuration != self.configuration
         self.configuration = configuration
         self._push_matches()

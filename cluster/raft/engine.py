@@ -23,7 +23,7 @@ from cluster.errors import BrokenPromise, WireError
 from cluster.raft.contract import EngineSettings, Message
 from cluster.raft.elections import Elector
 from cluster.raft.log import Entry
-from cluster.raft.membership import Configuration, Stage
+from cluster.raft.membership import Configuration
 from cluster.raft.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Engine(Elector):
         return (
             self.is_leader
             and self.has_applied_own_term()
-            and self.configuration.stage is Stage.FORMED
+            and self.is_formed
             and self._transfer_to is None
         )
 
