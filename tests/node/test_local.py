@@ -221,6 +221,10 @@ async def test_a_second_ctrl_c_ends_at_once_and_clears_the_temporary_data_away(
         async with Client(f"http://127.0.0.1:{free_port}") as client:
             task = await client.submit("sleep", 60)
             await until_running(client, task["id"])
+            # Leased is not yet delivered; but polls follow one another, so that what came after
+            # it is done only once it was.
+            later = await client.submit("noop", None)
+            assert (await client.task(later["id"], wait=10))["status"] == "completed"
         process.send_signal(signal.SIGINT)
         await asyncio.to_thread(read_line, process.stdout, "waiting up to 20 s for running tasks")
 
@@ -273,10 +277,12 @@ def names_in(directory: Path) -> list[str]:
 
 def read_line(lines: Any, text: str) -> None:
     """Read up to the first line that holds the text."""
-    next(line for line in lines if text in line)
+    assert any(text in line for line in lines), f"{text!r} was not told"
 
 
 def read_until(lines: Any, event: str) -> dict[str, object]:
     """The first event of this kind that the command tells."""
     told = (json.loads(line) for line in lines)
-    return next(row for row in told if row["event"] == event)
+    found = next((row for row in told if row["event"] == event), None)
+    assert found is not None, f"no {event!r} was told"
+    return found
