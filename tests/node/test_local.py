@@ -283,6 +283,6 @@ def read_line(lines: Any, text: str) -> None:
 def read_until(lines: Any, event: str) -> dict[str, object]:
     """The first event of this kind that the command tells."""
     told = (json.loads(line) for line in lines)
-    found = next((row for row in told if row["event"] == event), None)
+    found: dict[str, object] | None = next((row for row in told if row["event"] == event), None)
     assert found is not None, f"no {event!r} was told"
     return found
