@@ -41,6 +41,7 @@ class Cluster:
                 lease_seconds=plan.lease_seconds,
                 segment_bytes=plan.segment_bytes,
                 snapshot_bytes=plan.snapshot_bytes,
+                tail_entries=plan.tail_entries,
             )
             for name in names
         ]

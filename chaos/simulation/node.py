@@ -88,6 +88,7 @@ class SimulatedNode:
         lease_seconds: float,
         segment_bytes: int,
         snapshot_bytes: int,
+        tail_entries: int,
     ) -> None:
         self.name = host.name
         self.host = host
@@ -108,6 +109,7 @@ class SimulatedNode:
             lease_seconds=lease_seconds,
             segment_bytes=segment_bytes,
             snapshot_bytes=snapshot_bytes,
+            tail_entries=tail_entries,
         )
         self._calls: dict[int, Callable[[], None]] = {}
         self._call_count = 0

@@ -21,7 +21,6 @@ from chaos.simulation.plan import Plan
 from chaos.simulation.verdict import judge_history, summary
 from chaos.simulation.workload import Client, Reader, Submitter, Worker
 from chaos.simulation.world import World
-from cluster import snapshotting
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
 from cluster.raft import engine
@@ -249,10 +248,9 @@ def simulate(plan: Plan, *, bug: str | None = None) -> Report:
 
 @contextmanager
 def _tuned(plan: Plan) -> Iterator[None]:
-    """Let a short log count as long, and a small append as large: both are constants there."""
-    usual = snapshotting.TAIL_ENTRIES, engine.BATCH_ENTRIES
-    snapshotting.TAIL_ENTRIES, engine.BATCH_ENTRIES = plan.tail_entries, plan.batch_entries
+    """Let a small append count as large: how much one carries is a constant there."""
+    usual, engine.BATCH_ENTRIES = engine.BATCH_ENTRIES, plan.batch_entries
     try:
         yield
     finally:
-        snapshotting.TAIL_ENTRIES, engine.BATCH_ENTRIES = usual
+        engine.BATCH_ENTRIES = usual

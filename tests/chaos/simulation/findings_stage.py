@@ -83,6 +83,7 @@ class Stage:
             sync_seconds=(0.0003, 0.001),
             segment_bytes=segment_bytes,
             snapshot_bytes=1 << 40,  # Only when a test takes one.
+            tail_entries=0,  # Nothing is kept before one: whoever lacks it is sent the snapshot.
             faults=(),
         )
         self.world = World()
@@ -99,8 +100,6 @@ class Stage:
         self._processes: list[SimulatedLoop] = []
         for node in self.nodes:
             node.witness = self
-            # Nothing is kept before a snapshot, so that whoever lacks it is sent one.
-            node._settings = replace(node._settings, tail_entries=0)
 
     # What happens.
 
