@@ -18,11 +18,14 @@ import uvloop
 
 from benchmarks.control import serve, settings
 from benchmarks.load import Load, make_commands
+from cluster.answers import Consistency
 from cluster.core.commands import Command
 from cluster.core.machine import Applied, Machine
 from cluster.core.queries import Count
 from cluster.errors import QuorateError
-from cluster.replica import Consistency, Replica, ReplicaSettings, Role
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
+from cluster.status import Role
 
 _POLL_SECONDS = 0.002
 _PROBE_SECONDS = 0.2  # How long one probe of an isolated leader may take.

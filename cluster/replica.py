@@ -8,14 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from cluster import codec
+from cluster.answers import Answered, Committed, Consistency
 from cluster.barriers import Barriers
 from cluster.core.commands import Command
 from cluster.core.machine import Machine
@@ -33,16 +29,18 @@ from cluster.host import Host, RealHost
 from cluster.leading import NOBODY, Handed, Leading
 from cluster.proposals import Parcel, Proposal, Proposals
 from cluster.raft.contract import Start, Timing
-from cluster.raft.driver import Driver, DriverHooks
+from cluster.raft.driver import Driver
 from cluster.raft.identity import claim
-from cluster.raft.log import SEGMENT_BYTES, Log
-from cluster.raft.membership import Member, unformed
-from cluster.raft.security import Security, TlsFiles
+from cluster.raft.log import Log
+from cluster.raft.membership import unformed
+from cluster.raft.security import Security
 from cluster.raft.snapshots import Place
 from cluster.raft.storage import Storage
 from cluster.raft.transport import Link
 from cluster.raft.wire import WIRE_VERSION, Channel, Greeting
-from cluster.snapshotting import LOG_BYTES, TAIL_BYTES, TAIL_ENTRIES, Snapshots, restore
+from cluster.settings import ReplicaSettings
+from cluster.snapshotting import Snapshots, restore
+from cluster.status import ClusterStatus, View
 from cluster.steering import Steering
 from cluster.watching import Watch
 
@@ -56,89 +54,7 @@ _REFUSED_SECONDS = 0.05
 _EXPIRY_SECONDS = 0.1  # How finely timeouts are kept.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaSettings:
-    """How one node is reached and where it keeps its log."""
-
-    node_id: str
-    members: Mapping[str, str]  # Node id -> "host:port" of its Raft address, this node's included.
-    data: Path
-    http: str  # Where this node's gateway is reached: told to the others, never used here.
-    raft_bind: str | None = None  # When the bind address is another than the advertised one.
-    secret: bytes | None = None  # The cluster's shared secret, which members prove to each other.
-    tls: TlsFiles | None = None  # Or their certificates.
-    lease_seconds: float = 15.0
-    segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.
-    snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.
-    tail_bytes: int = TAIL_BYTES  # How much of the log before a snapshot is kept:
-    tail_entries: int = TAIL_ENTRIES  # a follower that lacks no more needs no transfer.
-
-
-class Consistency(StrEnum):
-    """How fresh a read must be."""
-
-    LINEARIZABLE = "linearizable"
-    STALE = "stale"
-
-
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[R]):
-    """A reply, and the log index and term of the entry that carried the command."""
-
-    reply: R
-    index: int
-    term: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[A]):
-    """An answer, the index that it reflects, and how long ago this node last heard its leader."""
-
-    value: A
-    index: int
-    term: int
-    staleness_seconds: float  # 0 on a leader, infinity when no leader was ever heard.
-
-
-class Role(StrEnum):
-    """A node's part in the current term."""
-
-    LEADER = "leader"
-    FOLLOWER = "follower"
-    CANDIDATE = "candidate"
-
-
-class MemberStatus(NamedTuple):
-    """One member, as this node sees it."""
-
-    id: str
-    raft: str
-    http: str | None  # None until it was heard.
-    role: Role | None
-    match_index: int | None  # Known to the leader alone.
-    last_contact_seconds: float | None
-    is_reachable: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterStatus:
-    """This node's own view; it never needs a quorum. `state_hash` belongs to `applied_index`."""
-
-    node_id: str
-    role: Role
-    term: int
-    leader: str | None
-    commit_index: int
-    applied_index: int
-    members: tuple[MemberStatus, ...]
-    has_quorum: bool  # Leads with a majority answering, or follows a leader heard lately.
-    state_hash: str
-    cluster_time_ms: int
-    version: str
-    staleness_seconds: float = field(default=float("inf"))
-
-
-class Replica(DriverHooks):
+class Replica:
     """One node's part of the replicated machine. Everything runs on the loop that started it."""
 
     def __init__(
@@ -158,7 +74,7 @@ class Replica(DriverHooks):
         self._loop = asyncio.get_running_loop()
         self._storage = storage
         self._log_thread = host.open_log_thread()
-        self._timing = Timing()
+        timing = Timing()
         self._driver = Driver(
             greeting=me,
             addresses=settings.members,
@@ -167,7 +83,7 @@ class Replica(DriverHooks):
             log=log,
             log_thread=self._log_thread,
             hooks=self,
-            timing=self._timing,
+            timing=timing,
             security=Security.of(secret=settings.secret, tls=settings.tls),
             random=host.random,
             nonce=host.token,
@@ -185,6 +101,7 @@ class Replica(DriverHooks):
             on_installed=self._snapshot_installed,
         )
         self._steering = Steering(self._driver)
+        self._view = View(settings, driver=self._driver, machine=machine, timing=timing)
         self._proposals = Proposals()
         self._barriers = Barriers(self._driver)
         self._origin = f"{settings.node_id}/{host.token()}"  # Another after each start.
@@ -319,7 +236,7 @@ class Replica(DriverHooks):
             self.machine.answer(query),
             self._engine.applied_index,
             self._engine.term,
-            self._staleness(),
+            self._view.staleness_seconds(),
         )
 
     async def add_member(
@@ -354,28 +271,7 @@ class Replica(DriverHooks):
 
     def status(self) -> ClusterStatus:
         """This node's own view of the cluster, now."""
-        engine = self._engine
-        if engine.is_leader:
-            role = Role.LEADER
-        else:
-            role = Role.CANDIDATE if engine.is_candidate else Role.FOLLOWER
-        limit = self._timing.leader_fallback if engine.is_leader else self._timing.election_max
-        return ClusterStatus(
-            node_id=self.node_id,
-            role=role,
-            term=engine.term,
-            leader=engine.leader,
-            commit_index=engine.commit_index,
-            applied_index=engine.applied_index,
-            members=tuple(self._member_status(m) for m in engine.configuration.members),
-            has_quorum=engine.is_formed
-            and engine.leader is not None
-            and engine.leader_contact() < limit,
-            state_hash=self.machine.state_hash.hex(),
-            cluster_time_ms=self.machine.cluster_time_ms,
-            version=version("quorate"),
-            staleness_seconds=self._staleness(),
-        )
+        return self._view.now()
 
     # What the driver tells (driver.DriverHooks).
 
@@ -551,36 +447,6 @@ class Replica(DriverHooks):
             future = heapq.heappop(self._applied_waiters)[2]
             if not future.done():
                 future.set_result(None)
-
-    # What is told of this node.
-
-    def _staleness(self) -> float:
-        return 0.0 if self._engine.is_leader else self._engine.leader_contact()
-
-    def _member_status(self, member: Member) -> MemberStatus:
-        id_ = member.id
-        engine, link = self._engine, self._driver.mesh.links.get(id_)
-        is_self = id_ == self.node_id
-        role = Role.LEADER if id_ == engine.leader else Role.FOLLOWER
-        http = self.settings.http if is_self else None
-        if link is not None and link.greeting is not None:
-            http = link.greeting.http
-        return MemberStatus(
-            id=id_,
-            raft=self.settings.members.get(id_, member.raft),
-            http=http,
-            role=role if is_self or link is not None else None,
-            match_index=engine.log.last_index if is_self else engine.match_index(id_),
-            last_contact_seconds=self._silence(id_),
-            is_reachable=is_self or link is not None,
-        )
-
-    def _silence(self, id_: str) -> float | None:
-        """Seconds since *id_* was heard; None if it is not linked."""
-        if id_ == self.node_id:
-            return 0.0
-        link = self._driver.mesh.links.get(id_)
-        return None if link is None else max(0.0, self._loop.time() - link.heard_at)
 
     def _expire(self) -> None:
         self._expiry = self._loop.call_later(_EXPIRY_SECONDS, self._expire)

@@ -27,10 +27,7 @@ from cluster.raft.wire import Channel
 
 logger = logging.getLogger(__name__)
 
-LOG_BYTES = 64 * 1024 * 1024  # A snapshot is taken after so much new log,
-LOG_GROWTH = 0.5  # or after this share of the last snapshot's size, if that is more.
-TAIL_BYTES = 16 * 1024 * 1024  # What is kept of the log before a snapshot.
-TAIL_ENTRIES = 10_000
+LOG_GROWTH = 0.5  # New log of less than this share of the last snapshot calls for no other.
 FLIGHT_FRAMES = 4  # How many frames of a transfer may be unanswered.
 _SLICE_SECONDS = 0.005
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TypeVar
 
+from cluster.answers import Answered, Committed, Consistency
 from cluster.core.commands import Refused
-from cluster.replica import Answered, Committed, Consistency
 from gateway.problems import of_refusal
 from gateway.queries import Reading
 

@@ -16,11 +16,12 @@ from collections import OrderedDict
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from cluster.answers import Committed
 from cluster.core.commands import Offer, Offered, Refused, Release
 from cluster.core.model import Lease, WorkerStatus
 from cluster.core.queries import GetWorker, WorkerLeases
 from cluster.errors import QuorateError
-from cluster.replica import Committed, Replica
+from cluster.replica import Replica
 from gateway.ids import random_bits
 from gateway.outcomes import accepted
 from gateway.problems import Problem

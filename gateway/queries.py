@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from multidict import MultiMapping
 
+from cluster.answers import Consistency
 from cluster.core.model import TaskStatus
 from cluster.core.queries import ListTasks
-from cluster.replica import Consistency
 from gateway import checks
 from gateway.fields import Fields
 from gateway.problems import FieldError, invalid

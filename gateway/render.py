@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cluster.core.model import Backoff, Lease
 from cluster.core.queries import TaskView, WorkerView
-from cluster.replica import ClusterStatus, MemberStatus
+from cluster.status import ClusterStatus, MemberStatus
 from gateway import instants
 from gateway.encoding import Format, Stored
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cluster.answers import Answered, Committed, Consistency
 from cluster.core.commands import Command, Refused
 from cluster.core.queries import Query
-from cluster.replica import Answered, Committed, Consistency, Replica
+from cluster.replica import Replica
 from gateway.defaults import SubmitDefaults
 from gateway.outcomes import accepted
 from gateway.polls import Polls

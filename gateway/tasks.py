@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from cluster.answers import Answered, Committed
 from cluster.core.commands import (
     Cancel,
     Command,
@@ -18,7 +19,6 @@ from cluster.core.commands import (
 from cluster.core.model import NewTask
 from cluster.core.queries import GetTask, ListTasks, TaskPage, TaskView
 from cluster.errors import QuorateError
-from cluster.replica import Answered, Committed
 from gateway import queries, render, schema
 from gateway.encoding import decode_stored, is_same
 from gateway.exchange import Call, Reply

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from cluster.errors import QuorateError, StorageDamaged
-from cluster.replica import Replica, ReplicaSettings
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
 from gateway.app import create_app, serve
 from gateway.defaults import SubmitDefaults
 from node.config import Address

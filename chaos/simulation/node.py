@@ -13,7 +13,8 @@ from chaos.simulation.network import Network
 from chaos.simulation.world import World
 from cluster.errors import QuorateError, StorageDamaged, StorageMismatch
 from cluster.raft.engine import Engine
-from cluster.replica import Replica, ReplicaSettings
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
 
 RAFT_PORT = 7000
 EXIT_SECONDS = 0.01  # From seeing that the node must stop to the end of its process.

@@ -16,6 +16,7 @@ from chaos.simulation.loop import SimulatedLoop
 from chaos.simulation.network import Network
 from chaos.simulation.node import Operation, SimulatedNode
 from chaos.simulation.world import Event, World
+from cluster.answers import Consistency
 from cluster.core.commands import (
     Command,
     Complete,
@@ -32,7 +33,7 @@ from cluster.core.commands import (
 from cluster.core.model import Backoff, Lease, NewTask, Policy
 from cluster.core.queries import Count, GetTask, Query, WorkerLeases
 from cluster.errors import NotCaughtUp, NotCommitted
-from cluster.replica import Consistency, Replica
+from cluster.replica import Replica
 
 TIMEOUT_SECONDS = 7.0  # A client's patience; longer than the replica's own.
 REPEATS_MAX = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from cluster.raft.log import Log
 from cluster.raft.membership import Configuration
@@ -30,28 +30,23 @@ class Start:
     index: int = 1  # pysyncobj's logs all begin with the same first entry.
 
 
-class EngineHooks:
+class EngineHooks(Protocol):
     """What the engine asks of its owner. All are called inside `receive` or `tick`."""
 
     def send(self, peer: str, message: Message, *, is_urgent: bool) -> None:
         """Queue *message* for *peer* behind the log; an urgent one claims nothing of the log."""
-        raise NotImplementedError
 
     def apply(self, index: int, term: int, command: bytes | None) -> None:
         """Apply one committed entry; None is one that is not the machine's. Must not raise."""
-        raise NotImplementedError
 
     def is_congested(self, peer: str) -> bool:
         """Whether *peer* takes less than it is given."""
-        raise NotImplementedError
 
     def needs_snapshot(self, peer: str) -> None:
         """Tell that *peer* lacks entries that the log no longer has. Repeated while it does."""
-        raise NotImplementedError
 
     def configured(self, configuration: Configuration) -> None:
         """Tell that *configuration* is in effect from now on, until another is."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, Protocol
 
 from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, StorageError, UnsupportedVersion, WireError
-from cluster.raft.contract import EngineHooks, EngineSettings, Message, Start, Timing
+from cluster.raft.contract import EngineSettings, Message, Start, Timing
 from cluster.raft.engine import Engine
 from cluster.raft.log import Generation, Log
 from cluster.raft.membership import Configuration
@@ -27,24 +27,20 @@ from cluster.raft.transport import Link, Mesh
 from cluster.raft.wire import Channel, Greeting, pack_frame
 
 
-class DriverHooks:
+class DriverHooks(Protocol):
     """What the driver tells its owner. All are called on the loop; none may raise."""
 
     def apply(self, index: int, term: int, command: bytes | None) -> None:
         """Apply one committed entry; None is one of the engine's own."""
-        raise NotImplementedError
 
     def engine_moved(self) -> None:
         """A turn is over: leadership, links or the applied index may have changed."""
-        raise NotImplementedError
 
     def needs_snapshot(self, peer: str) -> None:
         """Tell that *peer* lacks entries that the log no longer has. Repeated while it does."""
-        raise NotImplementedError
 
     def link_down(self, peer: str) -> None:
         """The link to *peer* broke, with whatever was in flight on it."""
-        raise NotImplementedError
 
     def peer_message(self, peer: str, channel: Channel, content: Any) -> None:
         """What the other side's `tell` said.
@@ -52,14 +48,12 @@ class DriverHooks:
         Raises:
             WireError: it makes no sense.
         """
-        raise NotImplementedError
 
     def failed(self, error: BaseException) -> None:
         """This node must stop: its disk failed, or a promise was found broken."""
-        raise NotImplementedError
 
 
-class Driver(EngineHooks):
+class Driver:
     """One member: the engine, its log, its links, its timers."""
 
     def __init__(
@@ -171,7 +165,7 @@ class Driver(EngineHooks):
             self.fail(error)
         self.wake()
 
-    # What the engine asks (engine.EngineHooks).
+    # What the engine asks (contract.EngineHooks).
 
     def send(self, peer: str, message: Message, *, is_urgent: bool) -> None:
         link = self.mesh.links.get(peer)

@@ -10,8 +10,7 @@ import click
 
 from cluster.crashpoints import arm_from_environment
 from cluster.errors import ConfigurationError
-from cluster.replica import ReplicaSettings
-from cluster.snapshotting import LOG_BYTES
+from cluster.settings import LOG_BYTES, ReplicaSettings
 from gateway.defaults import SubmitDefaults
 from node.commands.options import log_level_option, option, url_option
 from node.config import (

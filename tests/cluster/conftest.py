@@ -13,7 +13,9 @@ import pytest
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
 from cluster.core.queries import Count
-from cluster.replica import Replica, ReplicaSettings, Role
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
+from cluster.status import Role
 
 
 def free_port() -> int:

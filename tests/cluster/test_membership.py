@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
+from cluster.answers import Consistency
 from cluster.core.queries import Count
 from cluster.errors import ChangeRefused, NoQuorum, OutcomeUnknown
-from cluster.replica import Consistency, Role
+from cluster.status import Role
 from tests.cluster.conftest import Cluster, MakeCluster, a_task, free_port
 
 

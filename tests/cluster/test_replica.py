@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from cluster.answers import Consistency
 from cluster.core.commands import Cancel, Refused, Submitted
 from cluster.core.queries import Count, GetTask
 from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, OutcomeUnknown
-from cluster.replica import Consistency, Replica, ReplicaSettings
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
 from tests.cluster.conftest import MakeCluster, a_task
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cluster.answers import Consistency
 from cluster.core.queries import Count, GetTask
 from cluster.errors import StorageDamaged
-from cluster.replica import Consistency, Replica
+from cluster.replica import Replica
 from tests.cluster.conftest import Cluster, MakeCluster, a_task
 
 

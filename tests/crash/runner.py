@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from cluster import codec, crashpoints
+from cluster.answers import Consistency
 from cluster.core.queries import Count, GetTask
 from cluster.errors import ChangeRefused, NotCommitted, QuorateError
-from cluster.replica import Consistency, Replica, ReplicaSettings
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
 from node.lifeline import hold_on_to_parent
 from node.log import configure_logging
 from node.loops import run

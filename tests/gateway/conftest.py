@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from cluster.replica import Replica, ReplicaSettings
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
 from gateway.app import create_app, serve
 from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id

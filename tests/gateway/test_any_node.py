@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from cluster.replica import Replica, ReplicaSettings
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
 from gateway.app import create_app, serve
 from gateway.client import Client
 from gateway.defaults import SubmitDefaults

@@ -8,8 +8,10 @@ import errno
 import aiohttp
 import pytest
 
+from cluster.answers import Consistency
 from cluster.core.queries import Count
-from cluster.replica import Consistency, Replica, ReplicaSettings
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
 from gateway.app import create_app, serve
 from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id

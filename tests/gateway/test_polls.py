@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from cluster.answers import Consistency
 from cluster.core.commands import Offer, Register, Submit
 from cluster.core.model import Event, NewTask
 from cluster.core.queries import GetTask, GetWorker, WorkerLeases
-from cluster.replica import Consistency, Replica
+from cluster.replica import Replica
 from gateway.ids import new_id
 from gateway.outcomes import accepted
 from gateway.polls import Polls

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from multidict import MultiDict
 
+from cluster.answers import Consistency
 from cluster.core.model import Backoff, Policy, TaskStatus
-from cluster.replica import Consistency
 from gateway import queries, schema
 from gateway.defaults import SubmitDefaults
 from gateway.encoding import Format

@@ -9,8 +9,9 @@ import aiohttp
 import msgpack
 import pytest
 
+from cluster.answers import Consistency
 from cluster.core.queries import Count
-from cluster.replica import Consistency, Replica
+from cluster.replica import Replica
 from gateway.ids import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -8,8 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from cluster.answers import Consistency
 from cluster.core.queries import GetWorker
-from cluster.replica import Consistency, Replica
+from cluster.replica import Replica
 from gateway.ids import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cluster.raft.contract import Start, Timing
-from cluster.raft.driver import Driver, DriverHooks
+from cluster.raft.driver import Driver
 from cluster.raft.identity import claim
 from cluster.raft.log import Log
 from cluster.raft.membership import unformed
@@ -29,7 +29,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Member(DriverHooks):
+class Member:
     """One node whose machine is the list of what it applied."""
 
     def __init__(

@@ -1,0 +1,32 @@
+"""How one node of a cluster is set up; read by the replica alone, and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.raft.log import SEGMENT_BYTES
+from cluster.raft.security import TlsFiles
+
+LOG_BYTES = 64 * 1024 * 1024
+TAIL_BYTES = 16 * 1024 * 1024
+TAIL_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaSettings:
+    """How one node is reached and where it keeps its log."""
+
+    node_id: str
+    members: Mapping[str, str]  # Node id -> "host:port" of its Raft address, this node's included.
+    data: Path
+    http: str  # Where this node's gateway is reached: told to the others, never used here.
+    raft_bind: str | None = None  # When the bind address is another than the advertised one.
+    secret: bytes | None = None  # The cluster's shared secret, which members prove to each other.
+    tls: TlsFiles | None = None  # Or their certificates.
+    lease_seconds: float = 15.0
+    segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.
+    snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.
+    tail_bytes: int = TAIL_BYTES  # How much of the log before a snapshot is kept:
+    tail_entries: int = TAIL_ENTRIES  # a follower that lacks no more needs no transfer.
