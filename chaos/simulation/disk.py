@@ -14,15 +14,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from chaos.simulation.dice import Dice
+from chaos.simulation.world import Died
 
 if TYPE_CHECKING:
     from cluster.raft.storage import AppendFile, Draft
 
 Seconds = tuple[float, float]
-
-
-class Died(BaseException):
-    """The process is gone in the middle of a call to its disk; never seen by the product."""
 
 
 class File:
@@ -42,6 +39,7 @@ class Disk:
         self.files: dict[str, File] = {}
         self.is_full = False
         self.fails_next_sync = False
+        self.is_abandoned = False  # Its process died, perhaps amid its own code: nothing is taken.
         self.sync_seconds = sync_seconds
         self.damage: list[str] = []  # What was planted that may make the product refuse to go on.
         self._dice = dice
@@ -112,6 +110,8 @@ class Disk:
 
     def append(self, name: str, content: bytes) -> None:
         """Write at the end of *name*, and sync."""
+        if self.is_abandoned:
+            raise Died
         file = self.files[name]
         if self.is_full:
             file.content += content[: self._dice.randrange(len(content) + 1)]
@@ -147,6 +147,8 @@ class Disk:
     @contextmanager
     def _perhaps_dying(self) -> Iterator[None]:
         """Die before what follows, if it is time."""
+        if self.is_abandoned:
+            raise Died
         if self._calls_left is not None:
             self._calls_left -= 1
             if self._calls_left < 0:

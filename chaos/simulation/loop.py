@@ -1,8 +1,9 @@
 """An asyncio loop for one simulated process. All loops of a world share its clock.
 
 Killing a process is nothing more than never running its loop again: nothing is cancelled, no
-`finally` runs, as with SIGKILL. Work given to an executor happens at one virtual moment, after a
-while; a process that is killed before it never did it.
+`finally` runs, as with SIGKILL. Only one that dies amid its own code must leave it: `Died` unwinds
+that stack, and by then neither its sockets nor its disk take anything. Work given to an executor
+happens at one virtual moment, after a while; a process that is killed before it never did it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from chaos.simulation.world import Event, World
+from chaos.simulation.world import Died, Event, World
 
 T = TypeVar("T")
 
@@ -86,6 +87,8 @@ class SimulatedLoop:
         self.is_dead = True
         self.can_run = False
         self._postponed.clear()
+        for task in self._tasks:
+            _close_unbegun(task.get_coro())
 
     def pause(self) -> None:
         """Stop the process as SIGSTOP does; its sockets go on taking in."""
@@ -104,13 +107,6 @@ class SimulatedLoop:
         """Keep an event that fell due while the process stood still; a dead one forgets it."""
         if not self.is_dead:
             self._postponed.append(event)
-
-    def let_go(self) -> None:
-        """Close what never began to run, once the world is over."""
-        for task in self._tasks:
-            coroutine = task.get_coro()
-            if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == UNBEGUN:
-                coroutine.close()
 
     # Time and calls: what asyncio asks of a loop.
 
@@ -159,6 +155,8 @@ class SimulatedLoop:
         task: asyncio.Task[Any] = asyncio.Task(
             coro, loop=self.as_asyncio, name=name, context=context
         )
+        if self.is_dead:
+            _close_unbegun(coro)
         if len(self._tasks) >= TASKS_KEPT:
             self.sweep_tasks()
         self._tasks.append(task)
@@ -197,8 +195,11 @@ class SimulatedLoop:
         """The executor's thread: it works on while the loop is paused, and dies with it."""
         if self.working.pop(event, None) is None or self.is_dead:
             return
+        self.world.acting = self
         try:
             result = func(*args)
+        except Died:
+            return
         except Exception as error:  # noqa: BLE001 - it is the future's to tell.
             self.call_soon(_fail, future, error)
         else:
@@ -243,6 +244,12 @@ class SimulatedLoop:
     def start(self, main: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Begin the process with *main*; it runs when the world does."""
         return self.create_task(main)
+
+
+def _close_unbegun(coroutine: object) -> None:
+    """Have Python not miss what will never begin; none of its code runs."""
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == UNBEGUN:
+        coroutine.close()
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:

@@ -136,6 +136,7 @@ class SimulatedNode:
             self.is_powered = True
             self._network.power_restored(self.name)
         self.starts += 1
+        self.host.disk.is_abandoned = False
         self.process = SimulatedLoop(
             self._world,
             self.name,
@@ -178,15 +179,15 @@ class SimulatedNode:
         await replica.stop()
         self._end("stop")
 
-    def kill(self) -> None:
+    def kill(self, why: str = "kill") -> None:
         """End the process as SIGKILL does: what it had written stays, synced or not."""
-        self._end("kill")
+        self._end(why)
 
-    def cut_power(self) -> None:
+    def cut_power(self, why: str = "power cut") -> None:
         """End the process and its machine: what was not synced may be lost, nobody is told."""
         self._network.power_lost(self.name)
         self.is_powered = False
-        self._end("power cut")
+        self._end(why)
         self.host.disk.cut_power()
 
     def _end(self, why: str) -> None:
@@ -197,6 +198,7 @@ class SimulatedNode:
         self.has_exited = why == "exit"
         for work in list(process.working.values()):
             self.host.disk.interrupt(work)
+        self.host.disk.is_abandoned = True
         process.kill()
         if self.is_powered:
             self._network.process_died(process)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from chaos.simulation.calling import Caller, NotServed
 from chaos.simulation.dice import Dice
 from chaos.simulation.history import Attempt, History, Kind, Outcome
-from chaos.simulation.loop import SimulatedLoop
 from chaos.simulation.network import Network
 from chaos.simulation.node import Operation, SimulatedNode
-from chaos.simulation.world import Event, World
+from chaos.simulation.world import World
 from cluster.answers import Consistency
 from cluster.core.commands import (
     Command,
@@ -35,20 +35,11 @@ from cluster.core.queries import Count, GetTask, Query, WorkerLeases
 from cluster.errors import NotCaughtUp, NotCommitted
 from cluster.replica import Replica
 
-TIMEOUT_SECONDS = 7.0  # A client's patience; longer than the replica's own.
 REPEATS_MAX = 6
 QUEUES = ("default", "mail")
 
 
-class Broken(Exception):
-    """The connection to the node broke while a request was under way."""
-
-
-class NotServed(Exception):
-    """Nothing listened: the request certainly did nothing."""
-
-
-class Client:
+class Client(Caller):
     """One process: it asks nodes, and knows how new what it has seen was."""
 
     def __init__(
@@ -60,35 +51,10 @@ class Client:
         dice: Dice,
         history: History,
     ) -> None:
-        self.world = world
-        self.name = name
-        self.nodes = nodes
-        self.dice = dice
+        super().__init__(world, network, name, nodes, dice)
         self.history = history
         self.seen_index = 0
-        self.process = SimulatedLoop(world, name)
-        self._network = network
         self._tags = 0
-
-    def begin(self) -> None:
-        """Start the process."""
-        self.process.start(self.run())
-
-    async def run(self) -> None:
-        """Live until the world ends, or `end` is called."""
-        raise NotImplementedError
-
-    def end(self) -> None:
-        """End the process; what is under way is never known to it."""
-        self.process.kill()
-
-    async def rest(self, mean_seconds: float) -> None:
-        """Do nothing for a random while."""
-        await asyncio.sleep(self.dice.expovariate(1 / mean_seconds))
-
-    def pick(self) -> SimulatedNode:
-        """Any node."""
-        return self.dice.choice(self.nodes)
 
     # Requests.
 
@@ -99,8 +65,9 @@ class Client:
         self._tags += 1
         tag = f"{self.name}/{self._tags}"
         command = make(tag)
-        attempt = self._begin(node or self.pick(), Kind.WRITE, command, tag)
-        return await self._ask(attempt, lambda replica: replica.propose(command))
+        node = node or self.pick()
+        attempt = self._begin(node, Kind.WRITE, command, tag)
+        return await self._carry_out(attempt, node, lambda replica: replica.propose(command))
 
     async def write_until_known(self, make: Callable[[str], Command[Any]]) -> Attempt:
         """Propose until it is known to have happened, or patience ends; each time a new tag."""
@@ -114,32 +81,26 @@ class Client:
     async def read(self, query: Query[Any], *, kind: Kind = Kind.READ) -> Attempt:
         """Ask any node."""
         min_index = self.seen_index if kind is Kind.STALE else 0
-        attempt = self._begin(self.pick(), kind, query, "")
+        node = self.pick()
+        attempt = self._begin(node, kind, query, "")
         attempt.min_index = min_index
         consistency = Consistency.LINEARIZABLE if kind is Kind.READ else Consistency.STALE
 
         async def operation(replica: Replica) -> Any:
             return await replica.read(query, consistency=consistency, min_index=min_index)
 
-        return await self._ask(attempt, operation)
+        return await self._carry_out(attempt, node, operation)
 
     def _begin(self, node: SimulatedNode, kind: Kind, asked: Any, tag: str) -> Attempt:
         attempt = Attempt(self.name, kind, node.name, asked, tag, self.world.now)
         self.history.attempts.append(attempt)
         return attempt
 
-    async def _ask(self, attempt: Attempt, operation: Operation) -> Attempt:
-        answer: asyncio.Future[Any] = self.process.create_future()
-        self.world.after(
-            self._network.latency(self.name, attempt.node),
-            self._arrive,
-            attempt.node,
-            operation,
-            answer,
-        )
+    async def _carry_out(
+        self, attempt: Attempt, node: SimulatedNode, operation: Operation
+    ) -> Attempt:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                value = await answer
+            value = await self.ask(node, operation)
         except (NotCommitted, NotCaughtUp, NotServed):
             attempt.outcome = Outcome.FAIL
         except Exception:  # noqa: BLE001 - whatever else it was, it may have happened.
@@ -152,36 +113,6 @@ class Client:
         attempt.returned = self.world.now
         self.world.record(attempt.outcome.encode(), b"%d" % attempt.index)
         return attempt
-
-    def _arrive(self, name: str, operation: Operation, answer: asyncio.Future[Any]) -> None:
-        """The request reaches the node's machine, or does not."""
-        node = next(node for node in self.nodes if node.name == name)
-        if self._network.is_cut(self.name, name) or not node.is_powered:
-            return
-        is_served = node.serve(
-            operation,
-            lambda value, error: self._reply(name, answer, value, error),
-            lambda: self._reply(name, answer, None, Broken()),
-        )
-        if not is_served:
-            self._reply(name, answer, None, NotServed())
-
-    def _reply(
-        self, name: str, answer: asyncio.Future[Any], value: Any, error: BaseException | None
-    ) -> None:
-        if self._network.is_cut(name, self.name):
-            return
-        when = self.world.now + self._network.latency(name, self.name)
-        self.world.push(when, Event(self.process, _settle, (answer, value, error), None))
-
-
-def _settle(answer: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-    if answer.done():
-        return
-    if error is None:
-        answer.set_result(value)
-    else:
-        answer.set_exception(error)
 
 
 class Submitter(Client):

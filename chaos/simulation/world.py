@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 READ_SECONDS = 1e-5  # How far each look at the clock moves it: some loops run until it has moved.
 
 
+class Died(BaseException):
+    """The process is gone in the middle of what it did; the product never sees it handled."""
+
+
 class Event(asyncio.TimerHandle):
     """Something to be called at a moment, unless it is cancelled first."""
 
@@ -63,6 +67,7 @@ class World:
         self.now = 0.0
         self.events = 0
         self.processes: list[SimulatedLoop] = []  # All that ever were.
+        self.acting: SimulatedLoop | None = None  # Whose code runs now; None is the world's own.
         self._heap: list[tuple[float, int, Event]] = []
         self._count = 0
         self._is_halted = False
@@ -110,7 +115,7 @@ class World:
                     continue
                 if when > self.now:
                     self.now = when
-                process = event.process
+                self.acting = process = event.process
                 if process is None:
                     call(*event.given)
                     continue
@@ -126,6 +131,8 @@ class World:
                         call(*event.given)
                     else:
                         event.scope.run(call, *event.given)
+                except Died:
+                    continue  # In a callback of a process that is no more.
                 except Exception as error:  # noqa: BLE001 - the loop's handler is told, as in asyncio.
                     process.call_exception_handler(
                         {"message": f"exception in {call!r}", "exception": error}
@@ -136,11 +143,10 @@ class World:
             self.now = max(self.now, until)
 
     def end(self) -> None:
-        """Let nothing happen any more, and let go of what never began."""
+        """Let nothing happen any more."""
         self._heap.clear()
         for process in self.processes:
             process.kill()
-            process.let_go()
 
     # What happened, as one number.
 

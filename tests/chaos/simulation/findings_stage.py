@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from inspect import CORO_CREATED, getcoroutinestate
 from itertools import combinations
 from typing import Any
 
 from chaos.simulation.cluster import Cluster
 from chaos.simulation.faults import Argument, Fault
-from chaos.simulation.loop import SimulatedLoop
 from chaos.simulation.node import SimulatedNode
 from chaos.simulation.plan import draw
 from chaos.simulation.workload import tag_of
@@ -97,7 +95,6 @@ class Stage:
         self.failures: dict[str, BaseException] = {}
         self.may_go_wrong = False  # Whether the test plants a bug in a caller.
         self.went_wrong_with: list[BaseException | None] = []
-        self._processes: list[SimulatedLoop] = []
         for node in self.nodes:
             node.witness = self
 
@@ -299,20 +296,13 @@ class Stage:
         assert not [fate for fate in denied if committed[fate.tag]], "denied and done"
 
     def close(self) -> None:
-        """End every process; what one had not begun when it ended is not missed by Python."""
-        for process in self._processes:
-            process.kill()
-            for task in process._tasks:
-                coroutine = task.get_coro()
-                if getcoroutinestate(coroutine) == CORO_CREATED:
-                    coroutine.close()
+        """End every process."""
+        self.world.end()
 
     # node.Witness.
 
     def started(self, node: SimulatedNode) -> None:
         assert node.replica is not None
-        assert node.process is not None
-        self._processes.append(node.process)
         driver = node.replica._driver
         take = driver.frame_received
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from inspect import CORO_CLOSED, getcoroutinestate
 from typing import Any
 
 import pytest
 
 from chaos.simulation.loop import SimulatedLoop
-from chaos.simulation.world import World
+from chaos.simulation.world import Died, World
 
 
 @pytest.fixture
@@ -65,6 +66,62 @@ def test_a_killed_process_runs_no_finally(world: World) -> None:
     loop.kill()
     world.run(10)
 
+    assert ran == []
+
+
+def test_what_a_killed_process_had_not_begun_is_not_missed(world: World) -> None:
+    async def never() -> None:
+        raise AssertionError
+
+    loop = SimulatedLoop(world, "here")
+    before = never()
+    loop.start(before)
+    loop.kill()
+    after = never()
+    loop.create_task(after)
+    world.run(1)
+
+    assert [getcoroutinestate(each) for each in (before, after)] == [CORO_CLOSED] * 2
+
+
+def test_a_process_that_dies_in_its_own_code_goes_no_further(world: World) -> None:
+    ran: list[str] = []
+    loop = SimulatedLoop(world, "here")
+
+    def die() -> None:
+        loop.kill()
+        raise Died
+
+    async def main() -> None:
+        loop.call_soon(ran.append, "later")
+        die()
+        ran.append("after")
+
+    loop.call_soon(die)
+    SimulatedLoop(world, "there").call_later(0.5, ran.append, "elsewhere")
+    loop.start(main())
+    world.run(1)
+
+    assert ran == ["elsewhere"]
+
+
+def test_a_process_that_dies_in_its_executor_takes_the_loop_with_it(world: World) -> None:
+    ran: list[str] = []
+    loop = SimulatedLoop(world, "here")
+
+    def work() -> None:
+        assert world.acting is loop
+        loop.kill()
+        raise Died
+
+    async def main() -> None:
+        await loop.run_in_executor(None, work)
+        ran.append("after")
+
+    loop.start(main())
+    world.run(1)
+
+    assert loop.is_dead
     assert ran == []
 
 
