@@ -23,6 +23,8 @@ from cluster.core.commands import Command
 from cluster.core.machine import Applied, Machine
 from cluster.core.queries import Count
 from cluster.errors import QuorateError
+from cluster.host import Host
+from cluster.recovery import Recovered
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
 from cluster.status import Role
@@ -54,10 +56,10 @@ class NoopMachine(Machine):
 class NoopReplica(Replica):
     """A replica of the machine that does nothing."""
 
-    def __init__(self, settings: ReplicaSettings, **parts: Any) -> None:
+    def __init__(self, settings: ReplicaSettings, *, host: Host, recovered: Recovered) -> None:
         noop = NoopMachine()
-        noop.become(parts["machine"])
-        super().__init__(settings, **{**parts, "machine": noop})
+        noop.become(recovered.machine)
+        super().__init__(settings, host=host, recovered=recovered._replace(machine=noop))
 
 
 class Node:

@@ -8,15 +8,16 @@ at once. A read may always be asked for again, so whatever goes wrong is answere
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from cluster.errors import Overloaded
+from cluster.errors import NoQuorum, Overloaded, WireError
 from cluster.raft.driver import Driver
 
 WAITING_MAX = 20_000
 
-Waiter = Callable[[int], None]  # Called with the index, once.
+Waiter = Callable[[int], object]  # Called with the index, once.
 
 
 class _Round(NamedTuple):
@@ -30,20 +31,42 @@ class Barriers:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiter] = []
         self._round: _Round | None = None
         self._asked: dict[int, list[Waiter]] = {}  # Requests to the leader, by number.
         self._requests = 0
 
-    def add(self, waiter: Waiter) -> None:
-        """Have *waiter* called with an index from now on; `advance` does the work.
+    async def index(self, deadline: float) -> int:
+        """The index that a read which begins now must see, known by *deadline* (loop's clock).
 
         Raises:
+            NoQuorum: no leader confirmed one in time.
             Overloaded: too many wait already.
         """
-        if len(self._waiting) >= WAITING_MAX:
-            raise Overloaded(f"{WAITING_MAX} reads already wait for a leader; repeat it later")
-        self._waiting.append(waiter)
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._add(lambda index: None if future.done() else future.set_result(index))
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await future
+        except TimeoutError:
+            raise NoQuorum("no leader confirmed the read in time") from None
+
+    def message(self, peer: str, content: list[Any]) -> None:
+        """Take what *peer* asks or answers.
+
+        Raises:
+            WireError: it makes no sense.
+            Overloaded: too many wait already.
+        """
+        match content:
+            case ["read", int(request)]:
+                self._add(lambda index: self._driver.tell(peer, ["read_at", request, index]))
+            case ["read_at", int(request), int(index)]:
+                for waiter in self._asked.pop(request, ()):
+                    waiter(index)
+            case _:
+                raise WireError(f"a request to read cannot be understood: {content!r:.80}")
 
     def leader_changed(self) -> None:
         """Ask anew: the leader, its term or the link to it is another."""
@@ -53,11 +76,6 @@ class Barriers:
         for waiters in self._asked.values():
             self._waiting.extend(waiters)
         self._asked.clear()
-
-    def answered(self, request: int, index: int) -> None:
-        """The leader's answer to one of this node's requests."""
-        for waiter in self._asked.pop(request, ()):
-            waiter(index)
 
     def advance(self) -> None:
         """Begin, confirm or forward, as far as possible now."""
@@ -75,6 +93,12 @@ class Barriers:
                 self._driver.wake()
         elif engine.leader not in (None, engine.node_id):
             self._ask(str(engine.leader))
+
+    def _add(self, waiter: Waiter) -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            raise Overloaded(f"{WAITING_MAX} reads already wait for a leader; repeat it later")
+        self._waiting.append(waiter)
+        self._driver.wake()
 
     def _ask(self, leader: str) -> None:
         self._requests += 1

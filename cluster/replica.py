@@ -7,42 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from cluster import codec
 from cluster.answers import Answered, Committed, Consistency
+from cluster.applied import AppliedWaiters
 from cluster.barriers import Barriers
 from cluster.core.commands import Command
-from cluster.core.machine import Machine
 from cluster.core.queries import Query
 from cluster.crashpoints import reach
-from cluster.errors import (
-    ChangeRefused,
-    ConfigurationError,
-    NoQuorum,
-    NotCaughtUp,
-    Overloaded,
-    WireError,
-)
+from cluster.dispatching import Dispatcher
+from cluster.errors import ChangeRefused, Overloaded, WireError
 from cluster.host import Host, RealHost
-from cluster.leading import NOBODY, Handed, Leading
-from cluster.proposals import Parcel, Proposal, Proposals
-from cluster.raft.contract import Start, Timing
-from cluster.raft.driver import Driver
-from cluster.raft.identity import claim
-from cluster.raft.log import Log
-from cluster.raft.membership import unformed
+from cluster.leading import Leading
+from cluster.proposals import Proposal, Proposals
+from cluster.raft.contract import Timing
+from cluster.raft.driver import Driver, DriverHooks
 from cluster.raft.security import Security
 from cluster.raft.snapshots import Place
-from cluster.raft.storage import Storage
-from cluster.raft.transport import Link
 from cluster.raft.wire import WIRE_VERSION, Channel, Greeting
+from cluster.recovery import Recovered, recover
 from cluster.settings import ReplicaSettings
-from cluster.snapshotting import Snapshots, restore
+from cluster.snapshotting import Snapshots
 from cluster.status import ClusterStatus, View
 from cluster.steering import Steering
-from cluster.watching import Watch
+from cluster.watching import Watch, Watches
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -50,78 +40,62 @@ A = TypeVar("A")
 PROPOSE_TIMEOUT_SECONDS = 5.0  # How long a write or a read waits for a leader.
 CHANGE_TIMEOUT_SECONDS = 90.0  # How long a change of members may take, catching up included.
 WAITING_MAX = 20_000  # Proposals that may wait for a leader; more are refused at once.
-_REFUSED_SECONDS = 0.05
-_EXPIRY_SECONDS = 0.1  # How finely timeouts are kept.
 
 
 class Replica:
-    """One node's part of the replicated machine. Everything runs on the loop that started it."""
+    """One node's part of the replicated machine. Everything runs on the loop that started it.
 
-    def __init__(
-        self,
-        settings: ReplicaSettings,
-        *,
-        host: Host,
-        storage: Storage,
-        log: Log,
-        me: Greeting,
-        machine: Machine,
-        start: Start,
-    ) -> None:
+    propose   Proposals keep what waits; the Dispatcher brings it to the leader, whose Leading
+              stamps and appends it; the Driver makes it durable and commits it
+    apply     on every node: the machine moves, Proposals answer, Watches tell
+    read      Barriers find the index to be seen, AppliedWaiters wait until it is applied
+    members   Steering; who falls far behind is sent one of the Snapshots
+    """
+
+    def __init__(self, settings: ReplicaSettings, *, host: Host, recovered: Recovered) -> None:
         self.node_id = settings.node_id
         self.settings = settings
-        self.machine = machine
+        self.machine = machine = recovered.machine
         self._loop = asyncio.get_running_loop()
-        self._storage = storage
+        self._failed: asyncio.Future[BaseException] = self._loop.create_future()
+        self._storage = recovered.storage
         self._log_thread = host.open_log_thread()
         timing = Timing()
-        self._driver = Driver(
-            greeting=me,
-            addresses=settings.members,
-            start=start,
-            bind=settings.raft_bind or settings.members[settings.node_id],
-            log=log,
-            log_thread=self._log_thread,
-            hooks=self,
-            timing=timing,
-            security=Security.of(secret=settings.secret, tls=settings.tls),
-            random=host.random,
-            nonce=host.token,
+        self._driver = driver = _open_driver(
+            settings, host, recovered, hooks=self, timing=timing, log_thread=self._log_thread
         )
-        self._engine = self._driver.engine
+        self._engine = driver.engine
+        self._view = View(settings, driver=driver, machine=machine, timing=timing)
         self._snapshots = Snapshots(
+            settings=settings,
             host=host,
-            storage=storage,
-            driver=self._driver,
+            storage=recovered.storage,
+            driver=driver,
             machine=machine,
             log_thread=self._log_thread,
-            log_bytes=settings.snapshot_bytes,
-            tail_bytes=settings.tail_bytes,
-            tail_entries=settings.tail_entries,
             on_installed=self._snapshot_installed,
         )
-        self._steering = Steering(self._driver)
-        self._view = View(settings, driver=self._driver, machine=machine, timing=timing)
+        self._steering = Steering(driver)
+        self._barriers = Barriers(driver)
+        self._applied_waiters = AppliedWaiters(driver)
+        self._watches = Watches()
         self._proposals = Proposals()
-        self._barriers = Barriers(self._driver)
-        self._origin = f"{settings.node_id}/{host.token()}"  # Another after each start.
         self._leading = Leading(
-            self._driver,
-            self.machine,
+            driver,
+            machine,
             wall_ms=host.wall_ms,
             lease_ms=round(settings.lease_seconds * 1000),
             dispatch=self._dispatch_soon,
         )
-        self._is_dispatching = False
-        self._pause: asyncio.TimerHandle | None = None  # Until the leader is handed parcels again.
+        self._dispatcher = Dispatcher(
+            driver,
+            proposals=self._proposals,
+            leading=self._leading,
+            origin=f"{settings.node_id}/{host.token()}",  # Another after each start.
+        )
         self._leadership: tuple[object, ...] = ()
         self._was_serving = False
         self._applied_term = 0
-        self._applied_waiters: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._waits = 0  # Tells waiters for the same index apart, in the order they came.
-        self._watches: dict[Watch, None] = {}
-        self._failed: asyncio.Future[BaseException] = self._loop.create_future()
-        self._expiry: asyncio.TimerHandle | None = None
 
     @classmethod
     async def start(cls, settings: ReplicaSettings, host: Host | None = None) -> Replica:
@@ -132,42 +106,15 @@ class Replica:
             ConfigurationError: the settings contradict each other.
             OSError: the Raft address cannot be bound.
         """
-        if settings.node_id not in settings.members:
-            raise ConfigurationError(
-                f"node {settings.node_id!r} is not among the cluster's members "
-                f"({', '.join(sorted(settings.members))}); name it in --cluster"
-            )
         host = host or RealHost()
-        storage = host.open_storage(settings.data)
+        recovered = await recover(settings, host)
         try:
-            identity = claim(
-                storage,
-                node_id=settings.node_id,
-                incarnation=host.token(),
-            )
-            machine, place = await restore(storage)
-            log = Log.recover(storage, segment_bytes=settings.segment_bytes)
-            start = Start(configuration=unformed(settings.members))
-            if place is not None:
-                start = Start(configuration=place.configuration, index=place.log_index)
-            log.begin_after_snapshot(place.log_index if place else 0, place.term if place else 0)
-            me = Greeting(
-                WIRE_VERSION, "", settings.node_id, identity.incarnation, settings.http, ""
-            )
-            replica = cls(
-                settings,
-                host=host,
-                storage=storage,
-                log=log,
-                me=me,
-                machine=machine,
-                start=start,
-            )
+            replica = cls(settings, host=host, recovered=recovered)
             await replica._driver.start()
         except BaseException:
-            storage.close()
+            recovered.storage.close()
             raise
-        replica._expire()
+        replica._dispatcher.start()
         return replica
 
     async def stop(self) -> None:
@@ -179,15 +126,12 @@ class Replica:
             with contextlib.suppress(ChangeRefused):  # Then the others elect one by themselves.
                 await self._steering.hand_over(None)
         await self._steering.stop()
-        for timer in (self._expiry, self._pause):
-            if timer is not None:
-                timer.cancel()
+        self._dispatcher.stop()
         self._leading.stop()
         await self._snapshots.stop()
         await self._driver.stop()
         self._proposals.expire(float("inf"))
-        for watch in list(self._watches):
-            watch.close()
+        self._watches.close()
         self._log_thread.shutdown()
         self._storage.close()
 
@@ -209,7 +153,7 @@ class Replica:
         future = self._loop.create_future()
         deadline = self._loop.time() + timeout_seconds
         self._proposals.add(Proposal(codec.pack_command(command), future, deadline))
-        self._dispatch_soon()
+        self._dispatcher.dispatch_soon()
         outcome = await future
         return Committed(outcome.reply, outcome.log_index, outcome.term)
 
@@ -230,8 +174,8 @@ class Replica:
         deadline = self._loop.time() + timeout_seconds
         index = min_index
         if consistency is Consistency.LINEARIZABLE:
-            index = max(index, await self._read_index(deadline))
-        await self._wait_applied(index, deadline)
+            index = max(index, await self._barriers.index(deadline))
+        await self._applied_waiters.wait(index, deadline)
         return Answered(
             self.machine.answer(query),
             self._engine.applied_index,
@@ -265,9 +209,7 @@ class Replica:
 
     def watch(self) -> Watch:
         """Every event that this node applies from this call on, in order; close it when done."""
-        watch = Watch(lambda closed: self._watches.pop(closed, None))
-        self._watches[watch] = None
-        return watch
+        return self._watches.open()
 
     def status(self) -> ClusterStatus:
         """This node's own view of the cluster, now."""
@@ -292,20 +234,12 @@ class Replica:
         )
         self.machine.seal(command, codec.pack_outcome(applied.replies, applied.events))
         reach("replica.before_answers")
-        start = 0
-        for group in entry.groups:
-            stop = start + len(group.commands)
-            if group.origin == self._origin:
-                self._proposals.committed(group.request, applied.replies[start:stop], index, term)
-            elif group.origin == NOBODY:
-                self._leading.tick_applied()
-            start = stop
-        for watch in self._watches:
-            watch.push(applied.events)
+        self._dispatcher.applied(entry.groups, applied.replies, index, term)
+        self._watches.push(applied.events)
 
     def engine_moved(self) -> None:
         engine = self._engine
-        leadership = (engine.term, engine.leader, self._leader_link())
+        leadership = (engine.term, engine.leader, self._driver.leader_link)
         if leadership != self._leadership:
             self._leadership = leadership
             self._leader_changed()
@@ -315,33 +249,24 @@ class Replica:
                 self._leading.begin()
         self._barriers.advance()
         self._steering.moved()
-        self._wake_applied_waiters()
+        self._applied_waiters.moved()
         self._snapshots.consider()
         if self._was_serving:
             self._leading.plan_tick()
         if len(self._proposals):
-            self._dispatch_soon()
+            self._dispatcher.dispatch_soon()
 
     def peer_message(self, peer: str, channel: Channel, content: Any) -> None:
         if channel is Channel.SNAPSHOT:
             self._snapshots.message(peer, content)
             return
         match content:
-            case ["propose", int(term), str(origin), int(number), list(commands)]:
-                self._leading.take(Handed(peer, term, origin, number, commands))
-            case ["refuse", str(origin), int(number)]:
-                if origin == self._origin:
-                    self._proposals.refused(number)
-                    self._pause_forwarding()
-            case ["read", int(request)]:
-                self._barriers.add(
-                    lambda index: _ignore(self._driver.tell(peer, ["read_at", request, index]))
-                )
-                self._driver.wake()
+            case ["propose" | "refuse", *_]:
+                self._dispatcher.message(peer, content)
+            case ["read" | "read_at", *_]:
+                self._barriers.message(peer, content)
             case ["steer" | "steered", *_]:
                 self._steering.message(peer, content)
-            case ["read_at", int(request), int(index)]:
-                self._barriers.answered(request, index)
             case _:
                 raise WireError(f"a message between replicas cannot be understood: {content!r:.80}")
 
@@ -355,103 +280,44 @@ class Replica:
         """The state jumped: no parcel in flight can be found, and watchers missed events."""
         self._applied_term = max(self._applied_term, place.term)
         self._proposals.skipped()
-        for watch in self._watches:
-            watch.skip()
+        self._watches.skip()
 
     def failed(self, error: BaseException) -> None:
         if not self._failed.done():
             self._failed.set_result(error)
         self._proposals.expire(float("inf"))
 
-    # Proposals on their way to the log.
-
     def _dispatch_soon(self) -> None:
-        """Hand over in this turn of the loop all that was proposed in it."""
-        if not self._is_dispatching:
-            self._is_dispatching = True
-            self._loop.call_soon(self._dispatch)
-
-    def _dispatch(self) -> None:
-        self._is_dispatching = False
-        engine = self._engine
-        if engine.is_serving:
-            for parcel in self._proposals.take_parcels(engine.term):
-                self._leading.add(self._origin, parcel.number, parcel.commands())
-            self._leading.append_entries()
-        elif self._leader_link() is not None and self._pause is None:
-            for parcel in self._proposals.take_parcels(engine.term):
-                self._forward(parcel)
-
-    def _pause_forwarding(self) -> None:
-        """Leave a leader that refuses alone for a moment: it may not know yet that it leads."""
-        if self._pause is None:
-            self._pause = self._loop.call_later(_REFUSED_SECONDS, self._resume_forwarding)
-
-    def _resume_forwarding(self) -> None:
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
-        self._dispatch_soon()
-
-    def _forward(self, parcel: Parcel) -> None:
-        leader = self._engine.leader
-        assert leader is not None
-        reach("replica.before_forward")
-        self._driver.tell(
-            leader, ["propose", parcel.term, self._origin, parcel.number, parcel.commands()]
-        )
-
-    # Changes of leadership.
-
-    def _leader_link(self) -> Link | None:
-        leader = self._engine.leader
-        return None if leader is None else self._driver.mesh.links.get(leader)
+        self._dispatcher.dispatch_soon()
 
     def _leader_changed(self) -> None:
         self._leading.leader_changed()
         self._barriers.leader_changed()
-        if self._leader_link() is not None:
-            for parcel in self._proposals.sent_in(self._engine.term):
-                self._forward(parcel)
-        self._resume_forwarding()
-
-    # Reads.
-
-    async def _read_index(self, deadline: float) -> int:
-        future: asyncio.Future[int] = self._loop.create_future()
-        self._barriers.add(lambda index: None if future.done() else future.set_result(index))
-        self._driver.wake()
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await future
-        except TimeoutError:
-            raise NoQuorum("no leader confirmed the read in time") from None
-
-    async def _wait_applied(self, index: int, deadline: float) -> None:
-        if index <= self._engine.applied_index:
-            return
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waits += 1
-        heapq.heappush(self._applied_waiters, (index, self._waits, future))
-        try:
-            async with asyncio.timeout_at(deadline):
-                await future
-        except TimeoutError:
-            raise NotCaughtUp(
-                f"this node has applied {self._engine.applied_index}, not yet {index}"
-            ) from None
-
-    def _wake_applied_waiters(self) -> None:
-        applied = self._engine.applied_index
-        while self._applied_waiters and self._applied_waiters[0][0] <= applied:
-            future = heapq.heappop(self._applied_waiters)[2]
-            if not future.done():
-                future.set_result(None)
-
-    def _expire(self) -> None:
-        self._expiry = self._loop.call_later(_EXPIRY_SECONDS, self._expire)
-        self._proposals.expire(self._loop.time())
+        self._dispatcher.leader_changed()
 
 
-def _ignore(_: object) -> None:
-    """Drop what a call returned."""
+def _open_driver(
+    settings: ReplicaSettings,
+    host: Host,
+    recovered: Recovered,
+    *,
+    hooks: DriverHooks,
+    timing: Timing,
+    log_thread: Executor,
+) -> Driver:
+    identity = recovered.identity
+    return Driver(
+        greeting=Greeting(
+            WIRE_VERSION, "", identity.node_id, identity.incarnation, settings.http, ""
+        ),
+        addresses=settings.members,
+        start=recovered.start,
+        bind=settings.raft_bind or settings.members[settings.node_id],
+        log=recovered.log,
+        log_thread=log_thread,
+        hooks=hooks,
+        timing=timing,
+        security=Security.of(secret=settings.secret, tls=settings.tls),
+        random=host.random,
+        nonce=host.token,
+    )

@@ -24,35 +24,12 @@ from cluster.raft.driver import Driver
 from cluster.raft.snapshots import Place
 from cluster.raft.storage import Draft, Storage
 from cluster.raft.wire import Channel
+from cluster.settings import ReplicaSettings
 
 logger = logging.getLogger(__name__)
 
 LOG_GROWTH = 0.5  # New log of less than this share of the last snapshot calls for no other.
 FLIGHT_FRAMES = 4  # How many frames of a transfer may be unanswered.
-_SLICE_SECONDS = 0.005
-
-
-async def restore(storage: Storage) -> tuple[Machine, Place | None]:
-    """The newest snapshot's machine, or an empty one where there is none.
-
-    Raises:
-        StorageDamaged: the snapshot is not whole, or not what was written.
-        UnsupportedVersion: a newer program wrote it.
-    """
-    names = snapshots.names(storage)
-    if not names:
-        return Machine(), None
-    loop = asyncio.get_running_loop()
-    contents = snapshots.read_contents(storage, names[-1])
-    place = snapshots.parse_place(next(contents), source=storage.path(names[-1]))
-    loader = codec.MachineLoader()
-    since = loop.time()
-    for section in contents:
-        loader.feed(section)
-        if loop.time() - since > _SLICE_SECONDS:
-            await asyncio.sleep(0)
-            since = loop.time()
-    return loader.finish(), place
 
 
 class Snapshots:
@@ -61,16 +38,15 @@ class Snapshots:
     def __init__(
         self,
         *,
+        settings: ReplicaSettings,
         host: Host,
         storage: Storage,
         driver: Driver,
         machine: Machine,
         log_thread: Executor,
-        log_bytes: int,
-        tail_bytes: int,
-        tail_entries: int,
         on_installed: Callable[[Place], None],
     ) -> None:
+        self._settings = settings
         self._host = host
         self._storage = storage
         self._driver = driver
@@ -79,9 +55,6 @@ class Snapshots:
         self._machine = machine
         self._log_thread = log_thread
         self._thread = host.open_log_thread()  # Its own: the log's must not wait for it.
-        self._log_bytes = log_bytes
-        self._tail_bytes = tail_bytes
-        self._tail_entries = tail_entries
         self._on_installed = on_installed
         self._loop = asyncio.get_running_loop()
         self._taken_at_bytes = 0
@@ -105,7 +78,7 @@ class Snapshots:
     def consider(self) -> None:
         """Take a snapshot if the log has grown enough since the last one."""
         grown = self._log.bytes_appended - self._taken_at_bytes
-        if grown > max(self._log_bytes, self._last_size * LOG_GROWTH):
+        if grown > max(self._settings.snapshot_bytes, self._last_size * LOG_GROWTH):
             self.take()
 
     def take(self) -> asyncio.Task[None]:
@@ -140,7 +113,11 @@ class Snapshots:
 
     async def _cut(self, index: int) -> None:
         """Drop what the snapshot at *index* makes needless: older ones, and log segments."""
-        keep = self._log.tail_of(index, bytes_max=self._tail_bytes, entries_max=self._tail_entries)
+        keep = self._log.tail_of(
+            index,
+            bytes_max=self._settings.tail_bytes,
+            entries_max=self._settings.tail_entries,
+        )
         segments = self._engine.compact(keep)
         reach("snapshot.log_cut")
         await self._loop.run_in_executor(self._log_thread, self._log.drop, segments)
@@ -268,7 +245,9 @@ class Snapshots:
             self._driver.tell(receiving.peer, ["stop", receiving.number], channel=Channel.SNAPSHOT)
             return
         finally:
-            receiving.draft.discard()
+            # Behind what that thread is doing: a descriptor closed under a write may already be
+            # that of another file.
+            self._loop.run_in_executor(self._thread, receiving.draft.discard)
             if self._receiving is receiving:
                 self._receiving = None
         self._install(machine, place)

@@ -61,3 +61,31 @@ class Watch:
             self._arrived.clear()
             await self._arrived.wait()
         return self._events.popleft()
+
+
+class Watches:
+    """All that are open on this node."""
+
+    def __init__(self) -> None:
+        self._open: dict[Watch, None] = {}
+
+    def open(self) -> Watch:
+        """A reader of what is pushed from now on."""
+        watch = Watch(lambda closed: self._open.pop(closed, None))
+        self._open[watch] = None
+        return watch
+
+    def push(self, events: tuple[Event, ...]) -> None:
+        """Hand every reader what one entry caused."""
+        for watch in self._open:
+            watch.push(events)
+
+    def skip(self) -> None:
+        """Tell every reader that events went by unseen."""
+        for watch in self._open:
+            watch.skip()
+
+    def close(self) -> None:
+        """End them all."""
+        for watch in list(self._open):
+            watch.close()

@@ -12,7 +12,9 @@ from chaos.simulation.loop import SimulatedLoop
 from chaos.simulation.network import Network
 from chaos.simulation.world import World
 from cluster.errors import QuorateError, StorageDamaged, StorageMismatch
+from cluster.host import Host
 from cluster.raft.engine import Engine
+from cluster.recovery import Recovered
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
 
@@ -51,9 +53,10 @@ class WatchedReplica(Replica):
 
     node: SimulatedNode
 
-    def __init__(self, settings: ReplicaSettings, *, host: Any, **rest: Any) -> None:
+    def __init__(self, settings: ReplicaSettings, *, host: Host, recovered: Recovered) -> None:
+        assert isinstance(host, NodeHost)
         self.node = host.node
-        super().__init__(settings, host=host, **rest)
+        super().__init__(settings, host=host, recovered=recovered)
 
     @property
     def engine(self) -> Engine:

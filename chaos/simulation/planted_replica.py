@@ -8,6 +8,7 @@ from typing import Any
 
 from chaos.simulation.host import EPOCH_MS
 from chaos.simulation.planted import constant, planted, replace
+from cluster.applied import AppliedWaiters
 from cluster.core import commands, leasing, machine
 from cluster.core.machine import Machine
 from cluster.core.state import State
@@ -40,10 +41,10 @@ def _serve_before_the_no_op(stack: ExitStack) -> None:
 
 @planted("read-unapplied", "a read waits until its node has applied the index it was given")
 def _read_unapplied(stack: ExitStack) -> None:
-    async def at_once(self: Replica, index: int, deadline: float) -> None:
+    async def at_once(self: AppliedWaiters, index: int, deadline: float) -> None:
         """Wait for nothing."""
 
-    replace(stack, Replica, "_wait_applied", lambda _original: at_once)
+    replace(stack, AppliedWaiters, "wait", lambda _original: at_once)
 
 
 @planted("parcels-of-another-term", "a leader takes a parcel only in the term it was sent for")

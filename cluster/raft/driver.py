@@ -128,6 +128,12 @@ class Driver:
             self._is_scheduled = True
             self._loop.call_soon(self._turn)
 
+    @property
+    def leader_link(self) -> Link | None:
+        """The link to the node that leads; None if none is known, linked, or another."""
+        leader = self.engine.leader
+        return None if leader is None else self.mesh.links.get(leader)
+
     def tell(self, peer: str, content: Any, *, channel: Channel = Channel.REPLICA) -> bool:
         """Say *content* to the owner of the driver at *peer*; False if there is no link to it."""
         link = self.mesh.links.get(peer)
