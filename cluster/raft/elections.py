@@ -20,6 +20,7 @@ class Elector(Electorate):
         self._votes: set[str] = set()
         self._grants: set[str] = set()
         self._prevote_term = 0  # The term that an open pre-vote asks for; 0 when none is open.
+        self._withheld: dict[str, tuple[float, Message]] = {}  # Asked when; see `_reconsider`.
         self._is_forced = False  # The next election was asked for by the leader itself.
         self._transfer_to: str | None = None
         self._transfer_until = 0.0
@@ -83,6 +84,8 @@ class Elector(Electorate):
 
     def _mind_the_election(self) -> None:
         """When the deadline passes, ask around first; pysyncobj would raise its term at once."""
+        if self._withheld and not self._hears_a_leader():
+            self._reconsider()
         if self.is_leader or self.election_deadline > self.clock():
             return
         self.look_for_leader_later()
@@ -102,17 +105,47 @@ class Elector(Electorate):
         self._campaign_if_granted()
 
     def _rule_pre_vote(self, peer: str, message: Message) -> bool:
-        mine = (self.log[-1][2], self.log.last_index)
-        theirs = (message["last_log_term"], message["last_log_index"])
         if message["term"] <= self.term:
             self._answer_stale(peer)
-        elif theirs >= mine and not self._hears_a_leader():
-            reach("engine.before_pre_vote_granted")
-            self.dispatch(peer, {"type": "pre_vote_granted", "term": message["term"]})
-            # Who was encouraged is given the time to win.
-            patience = self.clock() + self.timing.heartbeat
-            self.look_for_leader_at(max(self.election_deadline, patience))
+        elif self._hears_a_leader():
+            self._withheld[peer] = (self.clock(), message)
+        else:
+            self._consider(peer, message)
         return False
+
+    def _reconsider(self) -> None:
+        """Answer the pre-votes that were withheld for a leader that is heard no longer.
+
+        Whoever saw its link to a dead leader break first has asked too early, and asks again only
+        after an election timeout: until then its question stands.
+        """
+        withheld, self._withheld = self._withheld, {}
+        oldest = self.clock() - self.timing.election_min
+        for peer, (asked_at, message) in withheld.items():
+            if asked_at >= oldest and message["term"] > self.term:
+                self._consider(peer, message)
+
+    def _consider(self, peer: str, message: Message) -> None:
+        """Grant *peer* its pre-vote if its log is no older than this node's.
+
+        Of two that ask at once, each would be granted by the other and both would campaign, which
+        splits the votes. A link keeps its order, so each has the other's question before its grant:
+        the one with the older log stands back, or else the one with the higher id.
+        """
+        mine = (self.log[-1][2], self.log.last_index)
+        theirs = (message["last_log_term"], message["last_log_index"])
+        if theirs < mine:
+            return
+        if theirs > mine or peer < self.node_id:
+            self._prevote_term = 0
+        reach("engine.before_pre_vote_granted")
+        self.dispatch(peer, {"type": "pre_vote_granted", "term": message["term"]})
+        self._give_it_time()
+
+    def _give_it_time(self) -> None:
+        """Ask for no votes while another, who was encouraged or campaigns, may be about to win."""
+        patience = self.clock() + self.timing.heartbeat
+        self.look_for_leader_at(max(self.election_deadline, patience))
 
     def _rule_pre_vote_granted(self, peer: str, message: Message) -> bool:
         if message["term"] == self._prevote_term == self.term + 1 and self.configuration.counts(
@@ -128,7 +161,10 @@ class Elector(Electorate):
             return False
         # A voter that lately heard its leader does not help to depose it (dissertation, §4.2.3),
         # unless that leader asked for it.
-        return bool(message["forced"]) or not self._hears_a_leader()
+        if self._hears_a_leader() and not message["forced"]:
+            return False
+        self._give_it_time()
+        return True
 
     def _rule_vote(self, peer: str, message: Message) -> bool:
         """Count voters, not messages (D13), and only those whose word counts."""
