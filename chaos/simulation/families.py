@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from chaos.simulation.crashes import points
 from chaos.simulation.dice import Dice
 from chaos.simulation.faults import LEADER, Fault
 
@@ -175,6 +176,46 @@ def damage(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
         yield Fault(at + a_while(roll, 2.0), "start_all")
 
 
+def crash(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """Death at a named point of the code, whenever it is next passed."""
+    for _ in range(roll.randint(1, 3)):
+        passes = roll.choice((1, 1, 2, 10, 100))
+        how = roll.choice(("kill", "cut_power"))
+        target = target_of(names, roll)
+        yield Fault(at, "crash", (target, roll.choice(points()), passes, a_while(roll, 3.0), how))
+
+
+def crash_while_forming(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """As above, from the first moment on: a new disk, a cluster that nobody is sure of yet."""
+    for fault in crash(0.0, names, roll):
+        yield fault
+    for fault in crash(at, names, roll):
+        yield fault
+
+
+def add(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:  # noqa: ARG001 - a family.
+    yield Fault(at, "add_member")
+
+
+def remove(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    yield Fault(at, "add_member")
+    yield Fault(at + a_while(roll, 3.0), "remove_member", (target_of(names, roll),))
+
+
+def replace(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    yield Fault(at, "replace_member", (target_of(names, roll),))
+
+
+def change_leader(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    for _ in range(roll.randint(1, 3)):
+        yield Fault(at, "change_leader", roll.choice(((), (roll.choice(names),))))
+        at += a_while(roll, 1.0)
+
+
+# A change of members takes for granted that every other member's disk is whole: not with these.
+CHANGES = (add, remove, replace)
+LOSSES = (wipe, damage)
+
 FAMILIES: tuple[Family, ...] = (
     kill,
     kill_many,
@@ -201,4 +242,10 @@ FAMILIES: tuple[Family, ...] = (
     cut_clients,
     wipe,
     damage,
+    crash,
+    crash_while_forming,
+    add,
+    remove,
+    replace,
+    change_leader,
 )

@@ -5,15 +5,18 @@ The judge only looks. What it finds broken ends the run; `verdict` judges what i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chaos.simulation.calm import Calm
+from chaos.simulation.membership import Members
 from chaos.simulation.network import Network
 from chaos.simulation.world import World
 from cluster.core import invariants
 from cluster.errors import StorageError
 from cluster.raft.engine import Engine
+from cluster.raft.membership import Configuration
 
 if TYPE_CHECKING:
     from chaos.simulation.node import SimulatedNode
@@ -49,6 +52,8 @@ class Judge:
         self.violations: list[Violation] = []
         self.ledger: dict[int, Applied] = {}
         self.leaders: dict[int, str] = {}  # By term.
+        self.members = Members()
+        self.happened: Counter[str] = Counter()  # What the faults came to, by name.
         self.calm = Calm(world, network)
         self.excuses: dict[str, str] = {}  # Nodes whose disk was tampered with, and how.
         self.nodes: list[SimulatedNode] = []
@@ -57,6 +62,8 @@ class Judge:
         self._newest = 0  # The highest index in the ledger.
         self._applied: dict[str, int] = {}  # By node, in this life of its process.
         self._leads: dict[str, int] = {}  # Nodes that lead, and their term.
+        self._serves: dict[str, int] = {}  # Nodes that have served as leaders, in that term.
+        self._hands_over: set[str] = set()  # Leaders that were asked to go.
 
     def broken(self, rule: str, what: str) -> None:
         """Note a violation; nothing after it could be judged, so the run ends."""
@@ -96,6 +103,10 @@ class Judge:
                 f"{node.name} differs from {known.node} after entry {index}",
             )
 
+    def configured(self, node: SimulatedNode, index: int, configuration: Configuration) -> None:
+        if not self.members.agree(index, configuration):
+            self.broken("members agree", f"{node.name} applied other members at {index}")
+
     def moved(self, node: SimulatedNode) -> None:
         engine = engine_of(node)
         if engine is None:
@@ -111,13 +122,16 @@ class Judge:
             if leads != engine.term:
                 self._leads[node.name] = engine.term
                 self._took_over(node, engine)
+            self._mind_handing_over(node, engine)
         elif leads is not None:
             del self._leads[node.name]
-            self._stepped_down(node, leads)
+            self._stepped_down(node, engine, leads)
 
     def ended(self, node: SimulatedNode, why: str) -> None:
         self.tell(f"{node.name} is down: {why}")
         self._leads.pop(node.name, None)
+        self._serves.pop(node.name, None)
+        self._hands_over.discard(node.name)
         self._applied.pop(node.name, None)
         self.calm.disturb(node.name)
 
@@ -131,6 +145,15 @@ class Judge:
         self.broken("no exception is lost", f"{node.name}: {context.get('message')}: {error!r}")
 
     # Leaders.
+
+    def _mind_handing_over(self, node: SimulatedNode, engine: Engine) -> None:
+        """A leader that no longer takes anything in is handing over: it was asked to go."""
+        if engine.is_serving:
+            self._serves[node.name] = engine.term
+            self._hands_over.discard(node.name)
+        elif self._serves.get(node.name) == engine.term:
+            self._hands_over.add(node.name)
+            self.calm.disturb(node.name)
 
     def _took_over(self, node: SimulatedNode, engine: Engine) -> None:
         term = engine.term
@@ -157,13 +180,20 @@ class Judge:
                 return index
         return None
 
-    def _stepped_down(self, node: SimulatedNode, term: int) -> None:
+    def _stepped_down(self, node: SimulatedNode, engine: Engine, term: int) -> None:
         self.tell(f"{node.name} leads term {term} no more")
-        if self.calm.is_deposed_without_need(node, self.nodes):
+        if node.name in self._hands_over:
+            self._hands_over.discard(node.name)
+            self.happened["hand-overs"] += 1
+        if self.calm.is_deposed_without_need(node, self._members(engine)):
             self.broken(
                 "a healthy leader stays",
                 f"{node.name} lost term {term} though it reached a majority and its disk was sane",
             )
+
+    def _members(self, engine: Engine) -> list[SimulatedNode]:
+        """Those that are there of whom *engine* takes for members."""
+        return [node for node in self.nodes if engine.configuration.member(node.name) is not None]
 
     # The costly ones, looked at now and then.
 
@@ -188,7 +218,7 @@ class Judge:
         """A leader that has heard no majority for long is none any more."""
         if not engine.is_leader:
             return
-        alone = self.calm.seconds_alone(node, self.nodes)
+        alone = self.calm.seconds_alone(node, self._members(engine))
         if alone > ALONE_SECONDS_MAX:
             self.broken(
                 "a leader without a majority stops",
@@ -198,7 +228,7 @@ class Judge:
     def compare_states(self) -> None:
         """Once all have converged: whoever came by a snapshot has the same state as the others."""
         for node in self.nodes:
-            if node.replica is None:
+            if node.replica is None or not self.members.include(node.name):
                 continue
             machine = node.replica.machine
             if machine.state_hash != self.ledger[self._newest].state_hash:

@@ -14,6 +14,7 @@ from chaos.simulation.world import World
 from cluster.errors import QuorateError, StorageDamaged, StorageMismatch
 from cluster.host import Host
 from cluster.raft.engine import Engine
+from cluster.raft.membership import Configuration, unpack
 from cluster.recovery import Recovered
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
@@ -34,6 +35,9 @@ class Witness(Protocol):
         self, node: SimulatedNode, index: int, term: int, command: bytes | None, state_hash: bytes
     ) -> None:
         """It applied one entry."""
+
+    def configured(self, node: SimulatedNode, index: int, configuration: Configuration) -> None:
+        """It applied an entry that says who the members are."""
 
     def moved(self, node: SimulatedNode) -> None:
         """A turn of its engine is over."""
@@ -65,7 +69,12 @@ class WatchedReplica(Replica):
 
     def apply(self, index: int, term: int, command: bytes | None) -> None:
         super().apply(index, term, command)
-        self.node.witness.applied(self.node, index, term, command, self.machine.state_hash)
+        witness = self.node.witness
+        witness.applied(self.node, index, term, command, self.machine.state_hash)
+        if command is None:
+            for content, at, _ in self._engine.log.configurations:
+                if at == index:
+                    witness.configured(self.node, index, unpack(content))
 
     def engine_moved(self) -> None:
         super().engine_moved()

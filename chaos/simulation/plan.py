@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chaos.simulation.dice import Dice, dice
-from chaos.simulation.families import FAMILIES, kill
+from chaos.simulation.families import CHANGES, FAMILIES, LOSSES, kill
 from chaos.simulation.faults import Fault
 
 SECONDS = (8.0, 20.0)  # How long faults go on.
@@ -80,7 +80,9 @@ def draw(seed: int, *, nodes: int | None = None) -> Plan:
 def schedule(plan: Plan, roll: Dice) -> tuple[Fault, ...]:
     """A mix of fault families of its own for each seed, at a pace of its own."""
     names = [f"node{number}" for number in range(1, plan.nodes + 1)]
-    families = [family for family in FAMILIES if roll.random() < 0.35] or [kill]
+    drawn = [family for family in FAMILIES if roll.random() < 0.35]
+    left_out = roll.choice((CHANGES, LOSSES))
+    families = [family for family in drawn if family not in left_out] or [kill]
     pace = roll.choice((0.3, 1.0, 3.0))
     faults: list[Fault] = []
     at = FIRST_FAULT_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from chaos.simulation.cluster import Cluster
 from chaos.simulation.dice import dice
 from chaos.simulation.history import History, Kind, Outcome
 from chaos.simulation.judge import LOOK_SECONDS, Violation, engine_of
+from chaos.simulation.membership import judge_orders
 from chaos.simulation.node import SimulatedNode
 from chaos.simulation.plan import Plan
 from chaos.simulation.verdict import judge_history, summary
@@ -25,9 +27,15 @@ from cluster.core.commands import Submit
 from cluster.core.model import NewTask
 from cluster.raft import engine
 
+CHANGE_SECONDS = 30.0  # After the heal, what the operator has begun is done by then.
 LIVENESS_SECONDS = 20.0  # After the heal, ten writes in a row succeed through every node by then.
 LIVENESS_WRITES = 10
 CONVERGENCE_SECONDS = 10.0
+PASSED = {  # What is counted by a crash point that it passes.
+    "snapshots taken": "snapshot.taken",
+    "snapshot transfers": "snapshot.transfer_begins",
+    "snapshots installed": "snapshot.machine_replaced",
+}
 ACKNOWLEDGED_MIN = 10  # With fewer acknowledged writes a run proves nothing.
 
 
@@ -52,6 +60,7 @@ class Report:
     entries: int  # Applied, by anyone.
     terms: int  # That had a leader.
     attempts: dict[str, int]
+    happened: dict[str, int]  # What the faults came to, by name.
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,6 +74,7 @@ class Report:
             "entries": self.entries,
             "terms": self.terms,
             "attempts": self.attempts,
+            "happened": self.happened,
         }
 
 
@@ -78,12 +88,13 @@ class Simulation:
         self.cluster = Cluster(self.world, plan)
         self.judge = self.cluster.judge
         self.clients = [*self._clients()]
-        self.cluster.clients = [client.name for client in self.clients]
+        callers = [*self.clients, self.cluster.operator]
+        self.cluster.clients = [caller.name for caller in callers]
 
     def run(self) -> Report:
         """Everything, to the verdict."""
         try:
-            with _tuned(self.plan):
+            with _tuned(self.plan), self.cluster.crashes.watching():
                 self._break()
                 self._heal()
                 self._converge()
@@ -108,20 +119,25 @@ class Simulation:
                 gc.enable()
 
     def _findings(self) -> list[tuple[str, str]]:
-        return judge_history(self.judge.ledger, self.history.attempts, seconds=self.world.now)
+        changes, orders = self.judge.members.changes(), self.cluster.operator.orders
+        return [
+            *judge_orders(changes, orders),
+            *judge_history(self.judge.ledger, self.history.attempts, seconds=self.world.now),
+        ]
 
     # The three phases.
 
     def _break(self) -> None:
+        for fault in self.plan.faults:
+            self.world.at(fault.at, self.cluster.inject, fault)
         self.cluster.start()
         for client in self.clients:
             client.begin()
-        for fault in self.plan.faults:
-            self.world.at(fault.at, self.cluster.inject, fault)
         self._run_until(self.plan.seconds)
 
     def _heal(self) -> None:
         self.cluster.heal()
+        self._finish_changing()
         living = self.cluster.living
         probes = [
             _Probe(self.world, self.cluster.network, f"probe-{node.name}", [node],
@@ -144,6 +160,20 @@ class Simulation:
                     f"{probe.in_a_row} writes in a row through {probe.nodes[0].name} "
                     f"within {LIVENESS_SECONDS:g} s",
                 )
+
+    def _finish_changing(self) -> None:
+        """Let the operator end what is under way; whoever is no member then is taken away."""
+        operator = self.cluster.operator
+        operator.finish()
+        deadline = self.world.now + CHANGE_SECONDS
+        while operator.is_busy and not self.world.is_halted:
+            if self.world.now >= deadline:
+                what = operator.orders[-1] if operator.orders else "nothing"
+                self.judge.broken("members change after the heal", f"{what}")
+            self._run_until(self.world.now + 0.2)
+        for node in list(self.cluster.nodes):
+            if not self.judge.members.include(node.name):
+                self.cluster.retire(node)
 
     def _converge(self) -> None:
         for client in self.clients:
@@ -215,7 +245,16 @@ class Simulation:
             len(judge.ledger),
             len(judge.leaders),
             summary(self.history.attempts),
+            self._happened(),
         )
+
+    def _happened(self) -> dict[str, int]:
+        passed = self.cluster.crashes.passed
+        counts = Counter({what: passed[point] for what, point in PASSED.items()})
+        counts.update(self.judge.happened)
+        for (what, _), times in self.judge.members.changes().items():
+            counts[{"add": "members added", "remove": "members removed"}[what]] += times
+        return dict(sorted(counts.items()))
 
 
 class _Probe(Client):

@@ -25,6 +25,7 @@ from cluster.core.model import NewTask
 from cluster.core.queries import GetTask
 from cluster.errors import NotCommitted
 from cluster.raft.engine import Engine
+from cluster.raft.membership import Configuration
 from cluster.raft.transport import Link
 from cluster.raft.wire import Channel
 from cluster.replica import Replica
@@ -322,6 +323,9 @@ class Stage:
 
     def applied(self, node: SimulatedNode, *facts: Any) -> None:
         self.judge.applied(node, *facts)
+
+    def configured(self, node: SimulatedNode, index: int, configuration: Configuration) -> None:
+        self.judge.configured(node, index, configuration)
 
     def moved(self, node: SimulatedNode) -> None:
         self.judge.moved(node)

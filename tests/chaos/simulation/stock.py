@@ -26,6 +26,7 @@ from chaos.simulation.judge import Judge
 from chaos.simulation.loop import SimulatedLoop
 from chaos.simulation.network import Link, Network
 from chaos.simulation.world import World
+from cluster.raft.membership import unformed
 
 PORT = 4321
 TICK_SECONDS = 0.01
@@ -170,6 +171,7 @@ class StockEngine(SyncObj):  # type: ignore[misc]  # As above.
         self.node = node
         super().__init__(Peer(node.name), list(peers.values()), conf, transport=wires)
         self.items: list[bytes] = []
+        self.configuration = unformed({name: name for name in (node.name, *peers)})
 
     @property
     def log(self) -> Any:
@@ -182,6 +184,10 @@ class StockEngine(SyncObj):  # type: ignore[misc]  # As above.
     @property
     def is_leader(self) -> bool:
         return bool(self._isLeader())
+
+    @property
+    def is_serving(self) -> bool:
+        return self.is_leader
 
     @property
     def commit_index(self) -> int:
