@@ -1,9 +1,7 @@
-"""Taking snapshots, sending them to whoever is too far behind, and installing what was sent.
+"""Snapshots: when one is taken, what of the log it makes needless, and which node is sent one.
 
-A snapshot is taken by a child of this process while the loop goes on; then the log is cut, but for
-a tail that spares a short absence the transfer. A transfer goes frame by frame, a few unanswered
-ones at a time, so that the leader's own work hardly notices; the follower writes it down and builds
-a second machine from it as it comes, and changes over in one step once both are whole.
+They are taken in a child process from the state as it is at that moment, so that the loop never
+waits for one. `snapshot_sending.py` and `snapshot_receiving.py` carry them from node to node.
 """
 
 from __future__ import annotations
@@ -17,19 +15,19 @@ from typing import Any
 from cluster import codec
 from cluster.core.machine import Machine
 from cluster.crashpoints import reach
-from cluster.errors import QuorateError, StorageError, WireError
+from cluster.errors import StorageError, WireError
 from cluster.host import Host
 from cluster.raft import snapshots
 from cluster.raft.driver import Driver
 from cluster.raft.snapshots import Place
-from cluster.raft.storage import Draft, Storage
-from cluster.raft.wire import Channel
+from cluster.raft.storage import Storage
 from cluster.settings import ReplicaSettings
+from cluster.snapshot_receiving import SnapshotReceiver
+from cluster.snapshot_sending import SnapshotSender
 
 logger = logging.getLogger(__name__)
 
 LOG_GROWTH = 0.5  # New log of less than this share of the last snapshot calls for no other.
-FLIGHT_FRAMES = 4  # How many frames of a transfer may be unanswered.
 
 
 class Snapshots:
@@ -60,10 +58,17 @@ class Snapshots:
         self._taken_at_bytes = 0
         self._last_size = 0
         self._taking: asyncio.Task[None] | None = None
-        self._sending: dict[str, _Sending] = {}
-        self._receiving: _Receiving | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._transfers = 0
+        self._sender = SnapshotSender(
+            driver=driver, storage=storage, thread=self._thread, take=self.take, run=self._run
+        )
+        self._receiver = SnapshotReceiver(
+            driver=driver,
+            storage=storage,
+            thread=self._thread,
+            install=self._install,
+            run=self._run,
+        )
 
     async def stop(self) -> None:
         """End what is under way."""
@@ -125,65 +130,22 @@ class Snapshots:
 
     async def _drop_older(self) -> None:
         """Remove all snapshots but the newest, and those that are being sent."""
-        needed = {sending.name for sending in self._sending.values()}
+        needed = self._sender.names()
         for name in snapshots.names(self._storage)[:-1]:
             if name not in needed:
                 reach("snapshot.before_older_removed")
                 await self._loop.run_in_executor(self._thread, self._storage.remove, name)
 
-    # Sending.
+    # From node to node.
 
     def send(self, peer: str) -> None:
         """Begin to send the newest snapshot to *peer*, unless that is under way."""
-        if peer not in self._sending:
-            self._transfers += 1
-            self._sending[peer] = sending = _Sending(peer, self._transfers)
-            self._run(self._send(sending))
-
-    async def _send(self, sending: _Sending) -> None:
-        try:
-            names = snapshots.names(self._storage)
-            if not names or int(names[-1].split("-", 1)[0]) < self._log.first_index:
-                await self.take()
-                names = snapshots.names(self._storage)
-            if names:
-                await self._send_file(sending, names[-1])
-        finally:
-            del self._sending[sending.peer]
-
-    async def _send_file(self, sending: _Sending, name: str) -> None:
-        sending.name = name
-        contents = snapshots.read_contents(self._storage, name)
-        term = self._engine.term
-        log_index = int(name.split("-", 1)[0])
-        if not self._tell(sending, "begin", term, log_index):
-            return
-        while self._engine.is_leader and self._engine.term == term:
-            content = await self._loop.run_in_executor(self._thread, next, contents, None)
-            if content is None:
-                self._tell(sending, "end", sending.sent)
-                return
-            if not await sending.wait_for_room() or not self._tell(
-                sending, "frame", sending.sent, content
-            ):
-                return
-            reach("snapshot.frame_sent")
-            sending.sent += 1
-
-    def _tell(self, sending: _Sending, *content: Any) -> bool:
-        kind, *rest = content
-        return self._driver.tell(
-            sending.peer, [kind, sending.number, *rest], channel=Channel.SNAPSHOT
-        )
+        self._sender.send(peer)
 
     def link_down(self, peer: str) -> None:
         """Stop what goes to or comes from *peer*."""
-        if peer in self._sending:
-            self._sending[peer].stop()
-        if self._receiving is not None and self._receiving.peer == peer:
-            self._abandon()
-
-    # Receiving.
+        self._sender.link_down(peer)
+        self._receiver.link_down(peer)
 
     def message(self, peer: str, content: Any) -> None:
         """Take what *peer* says of a transfer.
@@ -192,92 +154,15 @@ class Snapshots:
             WireError: it makes no sense.
         """
         match content:
-            case ["begin", int(number), int(term), int(log_index)]:
-                self._begin(peer, number, term, log_index)
-            case ["frame", int(number), int(count), bytes(frame)]:
-                if self._is_receiving(peer, number, count):
-                    self._queue(frame)
-            case ["end", int(number), int(count)]:
-                if self._is_receiving(peer, number, count):
-                    self._queue(None)
-            case ["got", int(number), int(count)]:
-                sending = self._sending.get(peer)
-                if sending is not None and sending.number == number:
-                    sending.answered(count)
-            case ["stop", int(number)]:
-                sending = self._sending.get(peer)
-                if sending is not None and sending.number == number:
-                    sending.stop()
+            case ["begin" | "frame" | "end", *_]:
+                self._receiver.message(peer, content)
+            case ["got" | "stop", *_]:
+                self._sender.message(peer, content)
             case _:
                 raise WireError(f"a message of a transfer cannot be understood: {content!r:.80}")
 
-    def _begin(self, peer: str, number: int, term: int, log_index: int) -> None:
-        if term != self._engine.term or peer != self._engine.leader:
-            return
-        if log_index <= self._engine.applied_index:
-            self._driver.tell(peer, ["stop", number], channel=Channel.SNAPSHOT)
-            self._engine.confirm_snapshot(self._engine.applied_index)
-            self._driver.wake()
-            return
-        self._abandon()
-        reach("snapshot.transfer_begins")
-        self._receiving = _Receiving(peer, number, self._storage.open_draft())
-        self._receiving.task = self._run(self._receive(self._receiving))
-
-    def _is_receiving(self, peer: str, number: int, count: int) -> bool:
-        receiving = self._receiving
-        return (
-            receiving is not None
-            and receiving.queued - receiving.written < FLIGHT_FRAMES + 2
-            and (receiving.peer, receiving.number, receiving.queued) == (peer, number, count)
-        )
-
-    def _queue(self, frame: bytes | None) -> None:
-        assert self._receiving is not None
-        self._receiving.queued += 1
-        self._receiving.frames.put_nowait(frame)
-
-    async def _receive(self, receiving: _Receiving) -> None:
-        try:
-            machine, place = await self._take_in(receiving)
-        except (QuorateError, OSError) as error:
-            logger.warning("a snapshot from %s was given up: %s", receiving.peer, error)
-            self._driver.tell(receiving.peer, ["stop", receiving.number], channel=Channel.SNAPSHOT)
-            return
-        finally:
-            # Behind what that thread is doing: a descriptor closed under a write may already be
-            # that of another file.
-            self._loop.run_in_executor(self._thread, receiving.draft.discard)
-            if self._receiving is receiving:
-                self._receiving = None
-        self._install(machine, place)
-        await self._drop_older()
-
-    async def _take_in(self, receiving: _Receiving) -> tuple[Machine, Place]:
-        """Write down and load what comes, until it is whole."""
-        loader = codec.MachineLoader()
-        place: Place | None = None
-        draft = receiving.draft
-        await self._write(draft.add, snapshots.MAGIC)
-        while (content := await receiving.frames.get()) is not None:
-            if place is None:
-                place = snapshots.parse_place(content, source=f"from {receiving.peer}")
-            else:
-                loader.feed(content)
-            await self._write(draft.add, snapshots.frame(content))
-            reach("snapshot.frame_received")
-            receiving.written += 1
-            answer = ["got", receiving.number, receiving.written]
-            self._driver.tell(receiving.peer, answer, channel=Channel.SNAPSHOT)
-        if place is None:
-            raise WireError("it came without its place")
-        machine = loader.finish()
-        reach("snapshot.before_received_committed")
-        await self._write(draft.add, snapshots.END)
-        await self._write(draft.commit, snapshots.name_of(place.log_index, place.term))
-        return machine, place
-
-    def _install(self, machine: Machine, place: Place) -> None:
+    async def _install(self, machine: Machine, place: Place) -> None:
+        """Go on from a snapshot that came whole, unless this node is further by now."""
         if place.log_index <= self._engine.applied_index:
             self._engine.confirm_snapshot(self._engine.applied_index)
         else:
@@ -285,17 +170,13 @@ class Snapshots:
             self._machine.become(machine)
             reach("snapshot.machine_replaced")
             self._engine.installed(*place)
+            reach("snapshot.installed")
             self._on_installed(place)
             logger.info("installed a snapshot at %d", place.log_index)
         self._driver.wake()
+        await self._drop_older()
 
-    async def _write(self, write: Callable[[Any], None], content: bytes | str) -> None:
-        await self._loop.run_in_executor(self._thread, write, content)
-
-    def _abandon(self) -> None:
-        if self._receiving is not None and self._receiving.task is not None:
-            self._receiving.task.cancel()
-        self._receiving = None
+    # What goes on by itself.
 
     def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
@@ -308,46 +189,3 @@ class Snapshots:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._driver.fail(error)
-
-
-class _Sending:
-    """One transfer to a follower."""
-
-    def __init__(self, peer: str, number: int) -> None:
-        self.peer = peer
-        self.number = number
-        self.name = ""  # The file.
-        self.sent = 0
-        self._answered = 0
-        self._is_stopped = False
-        self._moved = asyncio.Event()
-
-    def answered(self, count: int) -> None:
-        """Note how many frames the follower has written."""
-        self._answered = max(self._answered, count)
-        self._moved.set()
-
-    def stop(self) -> None:
-        """Send no more."""
-        self._is_stopped = True
-        self._moved.set()
-
-    async def wait_for_room(self) -> bool:
-        """Wait until one more frame may be sent; False if none may be any more."""
-        while not self._is_stopped and self.sent - self._answered >= FLIGHT_FRAMES:
-            self._moved.clear()
-            await self._moved.wait()
-        return not self._is_stopped
-
-
-class _Receiving:
-    """One transfer from the leader."""
-
-    def __init__(self, peer: str, number: int, draft: Draft) -> None:
-        self.peer = peer
-        self.number = number
-        self.draft = draft
-        self.queued = 0
-        self.written = 0
-        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.task: asyncio.Task[None] | None = None

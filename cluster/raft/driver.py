@@ -130,7 +130,7 @@ class Driver:
 
     @property
     def leader_link(self) -> Link | None:
-        """The link to the node that leads; None if none is known, linked, or another."""
+        """The link to the leader; None if this node leads, or no leader is known and linked."""
         leader = self.engine.leader
         return None if leader is None else self.mesh.links.get(leader)
 

@@ -39,6 +39,11 @@ def name_of(log_index: int, term: int) -> str:
     return f"{log_index:020d}-{term:010d}{_SUFFIX}"
 
 
+def index_of(name: str) -> int:
+    """The index of the last entry that the snapshot *name* holds."""
+    return int(name.split("-", 1)[0])
+
+
 def names(storage: Storage) -> list[str]:
     """The snapshots there are, oldest first."""
     return [name for name in storage.names() if name.endswith(_SUFFIX)]
