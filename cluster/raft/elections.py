@@ -164,6 +164,7 @@ class Elector(Electorate):
         if self._hears_a_leader() and not message["forced"]:
             return False
         self._give_it_time()
+        reach("engine.before_vote")
         return True
 
     def _rule_vote(self, peer: str, message: Message) -> bool:

@@ -130,6 +130,7 @@ class Electorate(Stock):
         self.configuration = configuration
         self._push_matches()
         if changed:
+            reach("engine.before_configured")
             self._hooks.configured(configuration)
 
     def _adopt_configuration_if_changed(self) -> None:
@@ -190,9 +191,11 @@ class Electorate(Stock):
             if incarnation is None or incarnation == member.incarnation:
                 continue
             if member.incarnation:
+                reach("engine.before_unbinding")
                 self.change(self.configuration.with_member(member._replace(incarnation="")))
                 return
             if self.match_index(member.id) == self.log.last_index:
                 bound = member._replace(incarnation=incarnation)
+                reach("engine.before_binding")
                 self.change(self.configuration.with_member(bound))
                 return

@@ -49,6 +49,7 @@ def claim(storage: Storage, *, node_id: str, incarnation: str) -> Identity:
     if names == [_FILE]:
         # Its log was never begun, or is gone: either way it is not a disk that has voted.
         stored = stored._replace(incarnation=incarnation)
+        reach("identity.before_rewritten")
         write_file(storage, _FILE, _pack(stored))
     if stored.node_id != node_id:
         raise StorageMismatch(

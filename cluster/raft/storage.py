@@ -120,6 +120,7 @@ class Directory:
         is_new = not target.exists()
         file = _File(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600))
         if is_new:
+            reach("storage.file_created")
             _sync_directory(self._path)
         return file
 
@@ -136,6 +137,7 @@ class Directory:
 
     def remove(self, name: str) -> None:
         (self._path / name).unlink(missing_ok=True)
+        reach("storage.file_removed")
         _sync_directory(self._path)
 
     def path(self, name: str) -> str:
@@ -183,6 +185,7 @@ class _File:
 
     def append(self, content: bytes) -> None:
         _write_all(self._descriptor, content)
+        reach("storage.before_sync")
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ OPTIONS = {"segment_bytes": 8 * 1024, "tail_entries": 5}
 DIES_SECONDS = 10.0
 HEARD_SECONDS = 0.5
 FORMS_SECONDS = 15.0
-POINTS_MIN = 45
+POINTS_MIN = 60
 _SOURCES = Path(__file__).parent.parent.parent / "cluster"
 _CALL = re.compile(r"\breach\(\s*\"([a-z_.]+)\"")
 
@@ -226,6 +226,17 @@ async def is_wiped(ledger: Ledger, victim: str, point: str) -> None:
     await until_dead(ledger, victim, ledger.nodes.whole())
 
 
+async def lost_its_log(ledger: Ledger, victim: str, point: str) -> None:
+    """The victim comes back with nothing but its name."""
+    nodes = ledger.nodes
+    await nodes.kill(victim)
+    for file in nodes.data[victim].iterdir():
+        if file.name != "identity":
+            file.unlink()
+    await arm(ledger, victim, point)
+    await until_dead(ledger, victim, nodes.whole())
+
+
 async def finds_a_torn_segment(ledger: Ledger, victim: str, point: str) -> None:
     """The victim had died as it began a new segment."""
     nodes = ledger.nodes
@@ -317,19 +328,24 @@ LEADS_TO: dict[Ordeal, set[str]] = {
     rejoins: set(),
     leads: {
         "engine.after_campaign", "engine.before_campaign", "engine.before_compaction",
-        "engine.before_hand_over", "engine.elected", "leading.before_append",
+        "engine.before_hand_over", "engine.before_vote", "engine.elected", "leading.before_append",
         "leading.before_tick_proposed", "leading.begins", "log.after_segment_removed",
         "log.before_segment_removed", "snapshot.before_frame", "snapshot.before_older_removed",
-        "snapshot.log_cut", "snapshot.taken",
+        "snapshot.log_cut", "snapshot.taken", "storage.file_removed",
     },
     loses_its_leader: {"engine.before_pre_vote_granted", "transport.before_link_down"},
     falls_behind: {
         "engine.log_restarted", "snapshot.before_install", "snapshot.before_received_committed",
-        "snapshot.frame_received", "snapshot.machine_replaced", "snapshot.transfer_begins",
+        "snapshot.frame_received", "snapshot.installed", "snapshot.machine_replaced",
+        "snapshot.transfer_begins",
     },
     sends_a_snapshot: {"snapshot.frame_sent"},
-    readmits_another: {"engine.after_change", "engine.before_change"},
+    readmits_another: {
+        "engine.after_change", "engine.before_binding", "engine.before_change",
+        "engine.before_unbinding",
+    },
     is_wiped: {"identity.after_written", "identity.before_written"},
+    lost_its_log: {"identity.before_rewritten"},
     finds_a_torn_segment: {"log.before_torn_removed"},
     is_contradicted: {"engine.before_truncation"},
     hears_of_a_later_term: {"engine.before_step_down"},
