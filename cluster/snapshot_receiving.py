@@ -95,7 +95,9 @@ class SnapshotReceiver:
             self._driver.tell(transfer.peer, ["stop", transfer.number], channel=Channel.SNAPSHOT)
             return
         finally:
-            transfer.draft.discard()
+            # Behind what that thread is doing: a descriptor closed under a write may already be
+            # that of another file.
+            self._loop.run_in_executor(self._thread, transfer.draft.discard)
             if self._transfer is transfer:
                 self._transfer = None
         await self._install(machine, place)
