@@ -1,16 +1,18 @@
-"""pysyncobj 0.3.17, tamed: its state under plain names, its side doors closed.
+"""pysyncobj 0.3.17, tamed: driven by plain names, its side doors closed.
 
 Nothing else in Quorate imports pysyncobj. Every private name of it that we lean on is listed here
-and looked for at start. What it would do by itself and must not — resolve names, open files, poll
-descriptors, compact, forward commands — has no way out of here; what it must do differently is a
-method for `engine.py` and the modules beneath it to fill in.
+or annotated in `plain.py`, and looked for at start. What it would do by itself and must not —
+resolve names, open files, poll descriptors, compact, forward commands — has no way out of here;
+what it must do differently are `Rules`, which `engine.py` and the modules beneath it fill in.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
 import pysyncobj
 import pysyncobj.syncobj
@@ -21,11 +23,11 @@ from pysyncobj.version import VERSION
 
 from cluster.raft.contract import EngineSettings, Message
 from cluster.raft.log import Log
+from cluster.raft.plain import CANDIDATE, FOLLOWER, LEADER, PlainState, PrivateState
 
 PYSYNCOBJ_VERSION = "0.3.17"
-_FOLLOWER, _CANDIDATE, _LEADER = 0, 1, 2
 
-_PRIVATE = (
+_PRIVATE_METHODS = (
     "_SyncObj__applyLogEntries",
     "_SyncObj__deleteEntriesFrom",
     "_SyncObj__generateRaftTimeout",
@@ -38,35 +40,49 @@ _PRIVATE = (
     "_SyncObj__setState",
     "_SyncObj__tryLogCompaction",
 )
-_PRIVATE_STATE = (
-    "_SyncObj__connectedNodes",
-    "_SyncObj__lastResponseTime",
-    "_SyncObj__newAppendEntriesTime",
-    "_SyncObj__noopIDx",
-    "_SyncObj__otherNodes",
-    "_SyncObj__raftCommitIndex",
-    "_SyncObj__raftCurrentTerm",
-    "_SyncObj__raftElectionDeadline",
-    "_SyncObj__raftLastApplied",
-    "_SyncObj__raftLeader",
-    "_SyncObj__raftLog",
-    "_SyncObj__raftMatchIndex",
-    "_SyncObj__raftState",
-)
 
 
-class Peer(Node):  # type: ignore[misc]  # pysyncobj ships no types.
+class Peer(Node):
     """A node whose hash is the same in every process, so that sets of them are in one order."""
 
     def __hash__(self) -> int:
         return zlib.crc32(self.id.encode())
 
 
-class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
-    """pysyncobj's consensus state, driven from outside: `doTick` and messages, nothing else."""
+class Rules(Protocol):
+    """What pysyncobj must do differently. All are called inside `doTick` or `process`."""
 
-    _SyncObj__raftLeader: Node | None
-    _SyncObj__newAppendEntriesTime: float
+    @abstractmethod
+    def dispatch(self, peer: str, message: Message, *, is_urgent: bool = False) -> bool:
+        """Send *message* to *peer*; if not urgent, behind what the log has yet to make durable."""
+
+    @abstractmethod
+    def replicate(self) -> None:
+        """Send every follower what it lacks, or a sign of life."""
+
+    @abstractmethod
+    def answer(self, peer: str, next_index: int | None) -> None:
+        """Answer an append: all before *next_index* is held; None: it does not fit the log."""
+
+    @abstractmethod
+    def truncate(self, index: int) -> None:
+        """Drop the entries from *index* on, if they really conflict (D2)."""
+
+    @abstractmethod
+    def campaigns(self) -> None:
+        """Note that an election begins: votes of an earlier one do not count in it."""
+
+    @abstractmethod
+    def elected(self) -> None:
+        """Note that this node is about to lead; pysyncobj's no-op is appended next."""
+
+    @abstractmethod
+    def follows(self) -> None:
+        """Note that this node does not lead, or no longer."""
+
+
+class Stock(PlainState, SyncObj, Rules):
+    """pysyncobj's consensus state, driven from outside: `doTick` and messages, nothing else."""
 
     def __init__(self, settings: EngineSettings) -> None:
         check_pysyncobj()
@@ -97,89 +113,12 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
             transport=_Outlet(self),
         )
         self._poller = _NoPoller()
-        for name in _PRIVATE_STATE:
+        for name in PrivateState.__annotations__:
             assert hasattr(self, name), f"pysyncobj has no {name}"
+        assert self.election_deadline < math.inf, "pysyncobj has set no raftElectionDeadline"
         self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = settings.start.index
 
-    # For the modules above to fill in. All are called inside `doTick` or `process`.
-
-    def dispatch(self, peer: str, message: Message) -> bool:
-        """Send *message* to *peer*, behind what the log has yet to make durable."""
-        raise NotImplementedError
-
-    def replicate(self) -> None:
-        """Send every follower what it lacks, or a sign of life."""
-        raise NotImplementedError
-
-    def answer(self, peer: str, next_index: int | None) -> None:
-        """Answer an append: all before *next_index* is held; None: it does not fit the log."""
-        raise NotImplementedError
-
-    def truncate(self, index: int) -> None:
-        """Drop the entries from *index* on, if they really conflict (D2)."""
-        raise NotImplementedError
-
-    def campaigns(self) -> None:
-        """Note that an election begins: votes of an earlier one do not count in it."""
-        raise NotImplementedError
-
-    def elected(self) -> None:
-        """Note that this node is about to lead; pysyncobj's no-op is appended next."""
-        raise NotImplementedError
-
-    def follows(self) -> None:
-        """Note that this node does not lead, or no longer."""
-        raise NotImplementedError
-
-    # pysyncobj's state, by plain names.
-
-    @property
-    def log(self) -> Log:
-        log: Log = self._SyncObj__raftLog
-        return log
-
-    @property
-    def term(self) -> int:
-        return int(self._SyncObj__raftCurrentTerm)
-
-    @property
-    def is_leader(self) -> bool:
-        return bool(self._SyncObj__raftState == _LEADER)
-
-    @property
-    def is_candidate(self) -> bool:
-        return bool(self._SyncObj__raftState == _CANDIDATE)
-
-    @property
-    def leader(self) -> str | None:
-        """Whom this node takes for the leader of its term."""
-        node = self._SyncObj__raftLeader
-        return None if node is None else str(node.id)
-
-    @property
-    def commit_index(self) -> int:
-        return int(self._SyncObj__raftCommitIndex)
-
-    @property
-    def applied_index(self) -> int:
-        return int(self._SyncObj__raftLastApplied)
-
-    def has_applied_own_term(self) -> bool:
-        """Whether the no-op of the term that this node leads is applied: all before it is too."""
-        return self.applied_index >= int(self._SyncObj__noopIDx)
-
-    def applied(self, index: int) -> None:
-        """Note that the entry at *index* is applied."""
-        self._SyncObj__raftLastApplied = index
-
-    def commit(self, index: int) -> None:
-        """Note that the entries up to *index* are committed."""
-        self._SyncObj__raftCommitIndex = max(self.commit_index, index)
-
-    def jump(self, index: int) -> None:
-        """Note that a snapshot brought the state to *index*, which is committed."""
-        self._SyncObj__raftLastApplied = index
-        self.commit(index)
+    # What pysyncobj is made to do.
 
     def look_for_leader_at(self, when: float) -> None:
         """Set the election deadline."""
@@ -190,10 +129,6 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         timeout = float(self._SyncObj__generateRaftTimeout())
         self.election_deadline = self.clock() + timeout
 
-    def forget_leader(self) -> None:
-        """Name nobody as the leader; pysyncobj would go on naming one that is long gone."""
-        self._SyncObj__raftLeader = None
-
     def follow(self, node: Node) -> None:
         """Name *node* as the leader, and wait for a timeout before looking for another."""
         self._SyncObj__raftLeader = node
@@ -203,7 +138,7 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         """Follow nobody yet, in *term* or the own one if that is newer."""
         if term > self.term:
             self._SyncObj__setCurrentTerm(term, None)
-        self._SyncObj__setState(_FOLLOWER)
+        self._SyncObj__setState(FOLLOWER)
         self.forget_leader()
         self.look_for_leader_later()
 
@@ -219,49 +154,9 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         """Begin to lead: enough votes are there."""
         self._SyncObj__onBecomeLeader()
 
-    def replicate_soon(self) -> None:
-        """Have the next tick call `replicate`."""
-        self._SyncObj__newAppendEntriesTime = 0
-
     def process(self, node: Node, message: Message) -> None:
         """Let pysyncobj take *message*, which has been made safe."""
         self._SyncObj__onMessageReceived(node, message)
-
-    # Whom pysyncobj counts.
-
-    def set_members(self, others: set[Node], linked: set[Node]) -> None:
-        """The other members, and those that are linked."""
-        for table, members in (
-            (self._SyncObj__otherNodes, others),
-            (self._SyncObj__connectedNodes, others & linked),
-        ):
-            table.clear()
-            table.update(members)
-        for node in others:
-            self._SyncObj__lastResponseTime.setdefault(node, self.clock())
-            self._SyncObj__raftMatchIndex.setdefault(node, 0)
-        for by_node in (self._SyncObj__lastResponseTime, self._SyncObj__raftMatchIndex):
-            for node in [node for node in by_node if node not in others]:
-                del by_node[node]
-
-    def set_linked(self, node: Node, *, is_linked: bool) -> None:
-        """Note whether the member *node* is linked."""
-        if is_linked:
-            self._SyncObj__connectedNodes.add(node)
-        else:
-            self._SyncObj__connectedNodes.discard(node)
-
-    def set_match(self, node: Node, index: int) -> None:
-        """Have *node* counted as holding the log up to *index*."""
-        self._SyncObj__raftMatchIndex[node] = index
-
-    def note_answer(self, node: Node) -> None:
-        """Have *node* counted as having answered this leader now."""
-        self._SyncObj__lastResponseTime[node] = self.clock()
-
-    def answered_at(self) -> list[float]:
-        """When each other member last answered, the latest first."""
-        return sorted(self._SyncObj__lastResponseTime.values(), reverse=True)
 
     # What pysyncobj calls.
 
@@ -300,9 +195,9 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         super()._SyncObj__onBecomeLeader()
 
     def _SyncObj__setState(self, state: int) -> None:  # noqa: N802 - pysyncobj's name
-        if state == _CANDIDATE:
+        if state == CANDIDATE:
             self.campaigns()
-        if state != _LEADER:
+        if state != LEADER:
             self.follows()
         super()._SyncObj__setState(state)
 
@@ -313,7 +208,7 @@ class Stock(SyncObj):  # type: ignore[misc]  # pysyncobj ships no types.
         raise AssertionError("pysyncobj never reads or writes a snapshot here")
 
 
-class _Outlet(Transport):  # type: ignore[misc]  # pysyncobj ships no types.
+class _Outlet(Transport):
     """What pysyncobj takes for its network: hands every message to `dispatch`."""
 
     def __init__(self, stock: Stock) -> None:
@@ -343,7 +238,7 @@ def check_pysyncobj() -> None:
     assert VERSION == PYSYNCOBJ_VERSION, (
         f"pysyncobj {VERSION} is installed; Quorate leans on the inside of {PYSYNCOBJ_VERSION}"
     )
-    for name in _PRIVATE:
+    for name in _PRIVATE_METHODS:
         assert hasattr(SyncObj, name), f"pysyncobj has no {name}"
 
 
