@@ -8,11 +8,12 @@ from typing import Any
 from chaos.simulation.disk import Disk
 from chaos.simulation.planted import constant, planted, replace, replace_entry
 from cluster.errors import StorageDamaged
-from cluster.raft import log as log_module
+from cluster.raft import segments
 from cluster.raft.driver import Driver, _deliver
 from cluster.raft.engine import _RULES, Engine
 from cluster.raft.log import Log
 from cluster.raft.membership import Configuration
+from cluster.raft.segments import Replay
 
 
 @planted("forget-votes", "D14: a vote is durable before it is given")
@@ -233,7 +234,7 @@ def _snapshot_clears_the_log(stack: ExitStack) -> None:
 @planted("damage-is-cut", "a whole record with a wrong checksum is damage, not a tear")
 def _damage_is_cut(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
-        def frame_body(self: Log, *given: Any, **named: Any) -> Any:
+        def frame_body(self: Replay, *given: Any, **named: Any) -> Any:
             try:
                 return original(self, *given, **named)
             except StorageDamaged:
@@ -241,12 +242,12 @@ def _damage_is_cut(stack: ExitStack) -> None:
 
         return frame_body
 
-    replace(stack, Log, "_frame_body", make)
+    replace(stack, Replay, "_frame_body", make)
 
 
 @planted("tear-is-kept", "a torn end is cut before anything is appended after it")
 def _tear_is_kept(stack: ExitStack) -> None:
-    replace(stack, log_module, "write_file", constant(None))
+    replace(stack, segments, "write_file", constant(None))
 
 
 @planted("read-back-is-durable", "what is read back at a start is written anew before it counts")
@@ -259,4 +260,4 @@ def _read_back_is_durable(stack: ExitStack) -> None:
 
         return write_file
 
-    replace(stack, log_module, "write_file", make)
+    replace(stack, segments, "write_file", make)

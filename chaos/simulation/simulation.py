@@ -25,7 +25,7 @@ from chaos.simulation.workload import Client, Reader, Submitter, Worker
 from chaos.simulation.world import World
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
-from cluster.raft import engine
+from cluster.raft import replicating
 
 CHANGE_SECONDS = 30.0  # After the heal, what the operator has begun is done by then.
 LIVENESS_SECONDS = 20.0  # After the heal, ten writes in a row succeed through every node by then.
@@ -288,8 +288,8 @@ def simulate(plan: Plan, *, bug: str | None = None) -> Report:
 @contextmanager
 def _tuned(plan: Plan) -> Iterator[None]:
     """Let a small append count as large: how much one carries is a constant there."""
-    usual, engine.BATCH_ENTRIES = engine.BATCH_ENTRIES, plan.batch_entries
+    usual, replicating.BATCH_ENTRIES = replicating.BATCH_ENTRIES, plan.batch_entries
     try:
         yield
     finally:
-        engine.BATCH_ENTRIES = usual
+        replicating.BATCH_ENTRIES = usual

@@ -10,9 +10,9 @@ from hashlib import blake2b
 
 from cluster.crashpoints import reach
 from cluster.raft.contract import EngineSettings
-from cluster.raft.log import Entry
 from cluster.raft.membership import Configuration, Stage, unpack
 from cluster.raft.progress import Progress, Roster
+from cluster.raft.segments import Entry
 from cluster.raft.stock import Peer, Stock
 
 

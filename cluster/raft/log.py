@@ -1,45 +1,36 @@
-"""The Raft log on disk: entries, terms and votes, in generations that are durable whole or not.
+"""The Raft log: entries, terms and votes, in generations that are durable whole or not.
 
 What one tick of the engine changed becomes one generation: one frame, one write, one fdatasync.
-A frame is a header (magic, body bytes, generation, body CRC, header CRC) and a msgpack list of
-records. Frames live in segments named by their first generation; a segment restates on its first
-frame what is needed to start from it, so that older segments can be dropped whole.
-
-On recovery the last frame may be *torn* (short, or zero-filled from some point on): it was never
-durable, nobody was told of it, and it is cut. A whole frame with a wrong checksum is *damage*,
-wherever it is: what it held may have been acknowledged, so the node must not go on as if it had
-never been (Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018).
+Frames live in segments (`segments.py`); a segment restates on its first frame what is needed to
+start from it, so that older segments can be dropped whole.
 
 The camel-case methods are the journal that pysyncobj calls; their names are its own.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from typing import Any, NamedTuple, overload
-
-import msgpack
+from typing import NamedTuple, overload
 
 from cluster.crashpoints import reach
-from cluster.errors import StorageDamaged, UnsupportedVersion
+from cluster.errors import StorageDamaged
 from cluster.raft.membership import CONFIGURATION
-from cluster.raft.storage import AppendFile, Storage, write_file
+from cluster.raft.segments import (
+    ENTRY,
+    SEGMENT,
+    SUFFIX,
+    TRUNCATE,
+    VERSION,
+    VOTE,
+    Entry,
+    Record,
+    Replay,
+    encode,
+    replay,
+)
+from cluster.raft.storage import AppendFile, Storage
 
-Entry = tuple[bytes, int, int]  # command, index, term: the order is pysyncobj's
-
-LOG_VERSION = 1
 SEGMENT_BYTES = 16 * 1024 * 1024
-_HEADER = struct.Struct("<4sIQI")  # magic, body bytes, generation, body CRC; then the header's CRC
-_CRC = struct.Struct("<I")
-_MAGIC = b"QLG1"
-_FRAME_BYTES = _HEADER.size + _CRC.size
 PLACEHOLDER = b"\x01"  # pysyncobj's no-op: stands for an entry whose content a snapshot holds.
-_END = b"\xa5"  # The last byte of every body: a zero there was never written.
-_SUFFIX = ".log"
-
-# Record kinds, the first item of each record.
-_ENTRY, _TRUNCATE, _VOTE, _SEGMENT = range(4)
 
 
 class Generation(NamedTuple):
@@ -53,23 +44,26 @@ class Generation(NamedTuple):
 class Log:
     """The log in memory, and the generations that are yet to be made durable."""
 
-    def __init__(self, storage: Storage, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, storage: Storage, found: Replay, *, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self._storage = storage
         self._segment_bytes = segment_bytes
-        self._entries: list[Entry] = []
-        self._records: list[tuple[Any, ...]] = []
-        self._term = 0
-        self._voted_for: str | None = None
-        self._generation = 0
-        self._sealed_index = 0  # The last entry of the newest sealed generation.
-        self._segment_name: str | None = None
-        self._segment_size = 0
+        self._entries = found.entries
+        self._records: list[Record] = []  # What changed, for the next generation.
+        self._term = found.term
+        self._voted_for = found.voted_for
+        self._generation = found.generation
+        self._segment_name = found.segment_name
+        self._segment_size = found.segment_size
+        self._segment_ends = found.segment_ends
         self._file: AppendFile | None = None
         self._file_name: str | None = None
-        self._segment_ends: dict[str, int] = {}  # Segment -> the highest index it ever held.
-        self.configurations: list[Entry] = []  # Those of the entries that hold one, in order.
+        # Those of the entries that hold a configuration, in order.
+        self.configurations = [entry for entry in found.entries if entry[0][:1] == CONFIGURATION]
         self.bytes_appended = 0  # Of commands, by this process.
-        self.durable_index = 0
+        self.durable_index = self.last_index
+        self._sealed_index = self.last_index  # The last entry of the newest sealed generation.
 
     @classmethod
     def recover(cls, storage: Storage, *, segment_bytes: int = SEGMENT_BYTES) -> Log:
@@ -79,13 +73,7 @@ class Log:
             StorageDamaged: a frame is whole but wrong, or one is missing.
             UnsupportedVersion: a newer program wrote it.
         """
-        log = cls(storage, segment_bytes=segment_bytes)
-        names = [name for name in storage.names() if name.endswith(_SUFFIX)]
-        for position, name in enumerate(names):
-            log._replay_segment(name, is_last=position == len(names) - 1)
-        log.durable_index = log._sealed_index = log.last_index
-        log.configurations = [entry for entry in log._entries if entry[0][:1] == CONFIGURATION]
-        return log
+        return cls(storage, replay(storage), segment_bytes=segment_bytes)
 
     def begin_after_snapshot(self, index: int, term: int) -> None:
         """Check, at start, that the log goes on from the snapshot at *index*; 0 is none.
@@ -180,18 +168,16 @@ class Log:
         records = self._records
         self._records = []
         if starts_segment:
-            records.insert(0, (_SEGMENT, LOG_VERSION, self._term, self._voted_for))
-        body = msgpack.packb(records, use_bin_type=True) + _END
-        header = _HEADER.pack(_MAGIC, len(body), self._generation, zlib.crc32(body))
-        frame = b"".join((header, _CRC.pack(zlib.crc32(header)), body))
+            records.insert(0, (SEGMENT, VERSION, self._term, self._voted_for))
+        frame = encode(self._generation, records)
         if starts_segment:
-            self._segment_name = f"{self._generation:020d}{_SUFFIX}"
+            self._segment_name = f"{self._generation:020d}{SUFFIX}"
             self._segment_size = 0
         self._segment_size += len(frame)
         assert self._segment_name is not None
         self._segment_ends[self._segment_name] = max(
             self._segment_ends.get(self._segment_name, 0),
-            max((record[1] for record in records if record[0] == _ENTRY), default=0),
+            max((record[1] for record in records if record[0] == ENTRY), default=0),
         )
         self._sealed_index = self.last_index
         return Generation(self._generation, self._segment_name, frame)
@@ -222,7 +208,7 @@ class Log:
 
     def add(self, command: bytes, idx: int, term: int) -> None:
         self._entries.append((command, idx, term))
-        self._records.append((_ENTRY, idx, term, command))
+        self._records.append((ENTRY, idx, term, command))
         self.bytes_appended += len(command)
         if command[:1] == CONFIGURATION:
             self.configurations.append(self._entries[-1])
@@ -230,7 +216,7 @@ class Log:
     def clear(self) -> None:
         self._entries.clear()
         self.configurations.clear()
-        self._records.append((_TRUNCATE, 0))
+        self._records.append((TRUNCATE, 0))
         self.durable_index = self._sealed_index = 0
 
     def deleteEntriesFrom(self, entryFrom: int) -> None:  # noqa: N802, N803 - pysyncobj's name
@@ -240,7 +226,7 @@ class Log:
         del self._entries[entryFrom:]
         while self.configurations and self.configurations[-1][1] >= from_index:
             self.configurations.pop()
-        self._records.append((_TRUNCATE, from_index))
+        self._records.append((TRUNCATE, from_index))
         self.durable_index = min(self.durable_index, from_index - 1)
         self._sealed_index = min(self._sealed_index, from_index - 1)
 
@@ -267,7 +253,7 @@ class Log:
         if (term, votedForNodeId) == (self._term, self._voted_for):
             return
         self._term, self._voted_for = term, votedForNodeId
-        self._records.append((_VOTE, term, votedForNodeId))
+        self._records.append((VOTE, term, votedForNodeId))
 
     def getCurrentTerm(self) -> int:  # noqa: N802 - pysyncobj's name
         return self._term
@@ -280,91 +266,3 @@ class Log:
 
     def _destroy(self) -> None:
         self.close()
-
-    # Recovery.
-
-    def _replay_segment(self, name: str, *, is_last: bool) -> None:
-        content = self._storage.read(name)
-        offset = 0
-        while offset < len(content):
-            body = self._frame_body(name, content, offset, is_last=is_last)
-            if body is None:
-                break
-            self._replay_records(name, offset, body)
-            self._segment_ends[name] = max(self._segment_ends.get(name, 0), self.last_index)
-            offset += _FRAME_BYTES + len(body)
-        if offset == 0 and is_last:
-            reach("log.before_torn_removed")
-            self._storage.remove(name)  # Its very first frame was torn: it never was.
-            return
-        if is_last:
-            # Read back is not durable: it may be in the page cache alone, and after a failed
-            # fsync even a later fsync would not write it. So it is written anew, tear cut off.
-            reach("log.before_rewritten")
-            write_file(self._storage, name, content[:offset])
-            reach("log.after_rewritten")
-        self._segment_name, self._segment_size = name, offset
-
-    def _frame_body(self, name: str, content: bytes, offset: int, *, is_last: bool) -> bytes | None:
-        """The body of the frame at *offset*, or None if the frame is torn."""
-        body_start = offset + _FRAME_BYTES
-        header = content[offset : offset + _HEADER.size]
-        if len(content) < body_start or (not any(header) and not any(content[offset:])):
-            return self._torn(name, offset, is_last=is_last)
-        magic, body_bytes, generation, body_crc = _HEADER.unpack(header)
-        (header_crc,) = _CRC.unpack(content[offset + _HEADER.size : body_start])
-        if zlib.crc32(header) != header_crc:
-            if any(content[body_start - 1 :]):
-                raise self._damaged(name, offset, "the header's checksum is wrong")
-            return self._torn(name, offset, is_last=is_last)
-        if magic != _MAGIC:
-            raise UnsupportedVersion(f"{self._storage.path(name)} has format {magic!r}, not ours")
-        body = content[body_start : body_start + body_bytes]
-        is_short = len(body) < body_bytes
-        if is_short or zlib.crc32(body) != body_crc:
-            if any(content[body_start + body_bytes - 1 :]):
-                raise self._damaged(name, offset, "the body's checksum is wrong")
-            return self._torn(name, offset, is_last=is_last)
-        if self._segment_name is not None and generation != self._generation + 1:
-            raise self._damaged(
-                name, offset, f"generation {generation} follows generation {self._generation}"
-            )
-        self._generation = generation
-        return body
-
-    def _torn(self, name: str, offset: int, *, is_last: bool) -> bytes | None:
-        """None, for a tear; only the very end of the log can be one."""
-        if not is_last:
-            raise self._damaged(name, offset, "the segment ends early though a later one exists")
-        return None
-
-    def _damaged(self, name: str, offset: int, reason: str) -> StorageDamaged:
-        return StorageDamaged(
-            f"{self._storage.path(name)} is damaged at byte {offset}: {reason}; what it held may "
-            "have been acknowledged, so this node must not vote with it. While a majority of the "
-            "other nodes is whole: stop this node, move its data directory away, and start it "
-            "again as a new member"
-        )
-
-    def _replay_records(self, name: str, offset: int, body: bytes) -> None:
-        for record in msgpack.unpackb(body[: -len(_END)], raw=False, use_list=False):
-            match record:
-                case (0, int(index), int(term), bytes(command)):
-                    if self._entries and index != self._entries[-1][1] + 1:
-                        last = self._entries[-1][1]
-                        raise self._damaged(name, offset, f"entry {index} follows entry {last}")
-                    self._entries.append((command, index, term))
-                case (1, int(from_index)):
-                    first = self._entries[0][1] if self._entries else from_index
-                    del self._entries[max(0, from_index - first) :]
-                case (2, int(term), voted_for):
-                    self._term, self._voted_for = term, voted_for
-                case (3, int(version), int(term), voted_for):
-                    if version > LOG_VERSION:
-                        raise UnsupportedVersion(
-                            f"{self._storage.path(name)} is of log version {version}; "
-                            f"this program knows up to {LOG_VERSION}"
-                        )
-                    self._term, self._voted_for = term, voted_for
-                case _:
-                    raise self._damaged(name, offset, f"a record of unknown kind {record[:1]!r}")

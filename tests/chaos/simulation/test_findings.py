@@ -28,7 +28,7 @@ from cluster.errors import (
     OutcomeUnknown,
     StorageDamaged,
 )
-from cluster.raft import engine as engine_module
+from cluster.raft import replicating as replicating_module
 from cluster.raft.contract import Timing
 from tests.chaos.simulation.findings_stage import Fate, Stage, engine
 
@@ -202,7 +202,7 @@ def test_entries_sent_again_truncate_nothing(make_stage, monkeypatch):
     pysyncobj 0.3.17: the follower's log falls from 42 entries to 9 after all 40 commands were
     acknowledged; 7 survive.
     """
-    monkeypatch.setattr(engine_module, "BATCH_BYTES", SMALL_BATCH_BYTES)
+    monkeypatch.setattr(replicating_module, "BATCH_BYTES", SMALL_BATCH_BYTES)
     stage = make_stage(latency=(0.08, 0.08))  # There and back takes longer than a heartbeat.
     leader = stage.form()
     follower, laggard = stage.others(leader)
@@ -251,7 +251,7 @@ def test_what_was_in_flight_on_a_broken_link_is_sent_again_and_nothing_is_lost(
     tenth of 30 seeds; none of 30 hits it in R2c, with entries sent one by one within 1 ms.
     """
     for name, value in batch.items():
-        monkeypatch.setattr(engine_module, name, value)
+        monkeypatch.setattr(replicating_module, name, value)
     monkeypatch.setattr(replica_module, "Timing", partial(Timing, heartbeat=0.05))
     for seed in range(5):
         stage = make_stage(seed, latency=(latency, latency * 1.5))
