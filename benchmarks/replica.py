@@ -22,16 +22,9 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.measures import (
-    MEASUREMENTS,
-    QUICK,
-    STOCK_KEYS,
-    Effort,
-    Measurement,
-    Results,
-    measure_stock,
-    say,
-)
+from benchmarks.measures import MEASUREMENTS
+from benchmarks.results import QUICK, Effort, Measurement, Results, say
+from benchmarks.stock import STOCK_KEYS, measure_stock
 
 MACHINES = ("noop", "real")
 SECONDS_MAX = 600.0  # One measurement that takes longer hangs.
