@@ -1,5 +1,9 @@
 """Connections to the other nodes: one for each pair, dialled by the lower id, greeted, kept alive.
 
+A node that was away does not know whoever was added since, so it cannot dial them, lower id or not.
+Therefore the higher id dials too, once it has missed the other for PATIENCE_SECONDS, and a greeter
+that names this very cluster is taken even by one who does not know it: it may be the leader.
+
 Bytes are handed over as they arrive and written as they are given; what they mean is not known
 here. A link that says nothing for SILENCE_SECONDS is dropped and dialled again, because TCP's own
 retransmission would sleep through the end of a partition (RFC 6298: the timeout doubles each time).
@@ -32,6 +36,7 @@ SILENCE_SECONDS = 2.0
 PING_SECONDS = 0.5
 DIAL_TIMEOUT_SECONDS = 1.0
 REDIAL_SECONDS = 0.1
+PATIENCE_SECONDS = 1.0  # How long the lower id is left to dial.
 WRITE_BUFFER_BYTES_MAX = 8 * 1024 * 1024  # Beyond it a peer gets signs of life only.
 
 _PING = pack_frame(Channel.PING, None)
@@ -86,7 +91,7 @@ class Mesh:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Bind, then dial every peer whose id is higher.
+        """Bind, then see to it that there is a link to every peer.
 
         Raises:
             OSError: the address cannot be bound.
@@ -123,7 +128,7 @@ class Mesh:
         if self._keeper is None:
             return  # Not started yet.
         for peer in sorted(self._peers):
-            if me < peer and peer not in self._diallers:
+            if peer not in self._diallers:
                 task = asyncio.get_running_loop().create_task(self._keep_dialling(peer))
                 self._diallers[peer] = task
 
@@ -131,12 +136,31 @@ class Mesh:
         """What this node says of itself on a new connection."""
         return self._greeting._replace(cluster_id=self.cluster_id, nonce=self._nonce())
 
-    def knows(self, node_id: str) -> bool:
-        """Whether *node_id* is a member other than this node."""
-        return node_id in self._peers
+    def check_stranger(self, greeting: Greeting) -> None:
+        """Let in whoever this node knows, and whoever belongs to its cluster without its knowing.
+
+        Raises:
+            WireError: it is neither, or of another cluster.
+        """
+        peer, theirs, ours = greeting.node_id, greeting.cluster_id, self.cluster_id
+        if theirs and ours and theirs != ours:
+            raise WireError(f"{peer} is of cluster {theirs}, not {ours}")
+        is_ours = bool(ours) and theirs == ours and peer != self._greeting.node_id
+        if peer not in self._peers and not is_ours:
+            raise WireError(f"{peer!r} is not a member of this cluster")
+
+    def check_need(self, peer: str, *, is_dialler: bool) -> None:
+        """Of two links at once, both sides keep the one that the lower id dialled.
+
+        Raises:
+            WireError: the higher id dialled, and there is a link already.
+        """
+        is_lower = self._greeting.node_id < peer
+        if peer in self.links and is_dialler is not is_lower:
+            raise WireError(f"there is a link to {peer} already")
 
     def greeted(self, link: Link) -> None:
-        """Take *link* as the one to its peer; an older one is dead, or none would be dialled."""
+        """Take *link* as the one to its peer, in the place of an older one."""
         self._strangers.pop(link, None)
         older = self.links.get(link.peer)
         if older is not None:
@@ -163,7 +187,13 @@ class Mesh:
 
     async def _keep_dialling(self, peer: str) -> None:
         loop = asyncio.get_running_loop()
+        is_lower = self._greeting.node_id < peer
+        pause = REDIAL_SECONDS if is_lower else PATIENCE_SECONDS
+        await asyncio.sleep(0 if is_lower else pause)
         while True:
+            while peer in self.links:
+                await self.links[peer].wait_closed()
+                await asyncio.sleep(pause)
             try:
                 host, port = split_address(self._peers[peer])
                 async with asyncio.timeout(DIAL_TIMEOUT_SECONDS):
@@ -177,7 +207,7 @@ class Mesh:
                 await link.wait_closed()
             except (OSError, TimeoutError) as error:
                 logger.debug("cannot reach %s at %s: %s", peer, self._peers[peer], error)
-            await asyncio.sleep(REDIAL_SECONDS)
+            await asyncio.sleep(pause)
 
     async def _keep_alive(self) -> None:
         loop = asyncio.get_running_loop()
@@ -284,11 +314,7 @@ class Link(asyncio.Protocol):
         if channel is not Channel.GREETING:
             raise WireError(f"a frame of channel {channel.name} came before the greeting")
         greeting = parse_greeting(content)
-        ours = self._mine.cluster_id
-        if greeting.cluster_id and ours and greeting.cluster_id != ours:
-            raise WireError(f"{greeting.node_id} is of cluster {greeting.cluster_id}, not {ours}")
-        if not self._mesh.knows(greeting.node_id):
-            raise WireError(f"{greeting.node_id!r} is not a member of this cluster")
+        self._mesh.check_stranger(greeting)
         if self._expects not in (None, greeting.node_id):
             raise WireError(f"dialled {self._expects}, but {greeting.node_id} answered")
         assert self._transport is not None
@@ -308,6 +334,7 @@ class Link(asyncio.Protocol):
         if is_dialler:
             self._prove(b"dialler")
         assert self.greeting is not None
+        self._mesh.check_need(self.greeting.node_id, is_dialler=is_dialler)
         self._reader.bytes_max = FRAME_BYTES_MAX
         self.peer = self.greeting.node_id
         self._mesh.greeted(self)
