@@ -117,6 +117,11 @@ class Cluster:
         names = self.judge.members.names
         return frozenset(node.name for node in self.nodes) if names is None else names
 
+    @property
+    def is_formed(self) -> bool:
+        """Whether a majority decides: before that every member is needed."""
+        return self.judge.members.names is not None
+
     def enlist(self) -> SimulatedNode:
         """Start a new machine that knows the members, and itself as one of them to be."""
         name = self._next_name()

@@ -21,7 +21,8 @@ class Members:
     def agree(self, index: int, configuration: Configuration) -> bool:
         """Note what was applied at *index*; whether it is what others have applied there."""
         known = self._known.setdefault(index, configuration)
-        if known is configuration and index == max(self._known):
+        is_newest = known is configuration and index == max(self._known)
+        if is_newest and configuration.stage is Stage.FORMED:
             self.names = names_in(configuration)
         return known == configuration
 

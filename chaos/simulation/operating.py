@@ -56,7 +56,7 @@ class Operator(Caller):
     async def run(self) -> None:
         """Do one job after the other."""
         while not self._is_finishing:
-            if self._jobs:
+            if self._jobs and self._cluster.is_formed:
                 self.is_busy = True
                 await self._jobs.pop(0)()
                 self.is_busy = False
