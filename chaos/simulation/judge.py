@@ -162,7 +162,7 @@ class Judge:
         other = self.leaders.setdefault(term, node.name)
         if other != node.name:
             self.broken("one leader a term", f"{node.name} and {other} both lead term {term}")
-        # Votes may come late: what was committed in newer terms since, it need not have (Raft, §5.4).
+        # Votes may come late: what newer terms have committed since need not be there (Raft, §5.4).
         missing = self._first_missing(engine) if term == max(self.leaders) else None
         if missing is not None:
             self.broken(
