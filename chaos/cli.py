@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 
 from chaos.simulation.campaign import Tally, reports, seeds_until_caught
 from chaos.simulation.catalogue import bugs, plant
+from chaos.simulation.crashes import CRASH
 from chaos.simulation.drawing import Recorder
 from chaos.simulation.narration import Narrator
 from chaos.simulation.plan import Plan, draw
@@ -85,6 +87,7 @@ def simulate_seeds(
             "({simulated_hours_per_wall_hour} hours an hour), {acknowledged} acknowledged "
             "requests, {terms} terms".format(**summary)
         )
+        click.echo(_bites(tally.happened))
     if tally.broken:
         return BROKEN
     return 0 if tally.held else INCONCLUSIVE
@@ -195,6 +198,14 @@ def _list_bugs() -> int:
     for bug in bugs().values():
         click.echo(f"{bug.name:30} without: {bug.removes}")
     return 0
+
+
+def _bites(happened: Counter[str]) -> str:
+    """What the faults came to, in a line: crash points are told apart in the JSON only."""
+    crashes = {name: times for name, times in happened.items() if name.startswith(CRASH)}
+    counts = [f"{times} {name}" for name, times in sorted(happened.items()) if name not in crashes]
+    counts.append(f"{sum(crashes.values())} crashes at {len(crashes)} points")
+    return ", ".join(counts)
 
 
 def _tell(report: Report, *, nodes: int | None, bug: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -26,6 +27,7 @@ class Tally:
     entries: int = 0
     terms: int = 0
     acknowledged: int = 0
+    happened: Counter[str] = field(default_factory=Counter)  # What the faults came to, by name.
 
     def add(self, report: Report) -> None:
         """Count one more seed."""
@@ -35,6 +37,7 @@ class Tally:
         self.entries += report.entries
         self.terms += report.terms
         self.acknowledged += report.attempts.get("ok", 0)
+        self.happened.update(report.happened)
         if report.verdict is Verdict.HELD:
             self.held += 1
         elif report.verdict is Verdict.BROKEN:
@@ -56,6 +59,7 @@ class Tally:
             "entries": self.entries,
             "terms": self.terms,
             "acknowledged": self.acknowledged,
+            "happened": dict(sorted(self.happened.items())),
         }
 
 

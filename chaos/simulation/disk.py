@@ -3,7 +3,7 @@
 Each file has a durable image and, beyond it, what is yet in the page cache. Killing a process keeps
 all that it had written. A power cut keeps a random part of what was not synced: none, all, up to a
 random byte, or full length with zeros from some byte on (a file system may make a file longer
-before its blocks are written).
+before its blocks are written). It passes the crash points that the real disk does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from chaos.simulation.dice import Dice
 from chaos.simulation.world import Died
+from cluster.crashpoints import reach
 
 if TYPE_CHECKING:
     from cluster.raft.storage import AppendFile, Draft
@@ -117,6 +118,7 @@ class Disk:
             file.content += content[: self._dice.randrange(len(content) + 1)]
             raise OSError(errno.ENOSPC, "No space left on device", name)
         file.content += content
+        reach("storage.before_sync")
         with self._perhaps_dying():
             self.sync(name)
 
@@ -131,18 +133,25 @@ class Disk:
         """Put *content* under *name*, durably and at once or not at all."""
         if self.is_full:
             raise OSError(errno.ENOSPC, "No space left on device", name)
+        reach("storage.before_draft_synced")
+        reach("storage.before_draft_renamed")
         with self._perhaps_dying():
             self.files[name] = File(content)
+        reach("storage.after_draft_renamed")
 
     def remove(self, name: str) -> None:
         """Remove *name*, durably."""
         with self._perhaps_dying():
             self.files.pop(name, None)
+        reach("storage.file_removed")
 
     def create(self, name: str) -> None:
         """Make *name*, empty, its directory entry durable."""
+        if name in self.files:
+            return
         with self._perhaps_dying():
-            self.files.setdefault(name, File())
+            self.files[name] = File()
+        reach("storage.file_created")
 
     @contextmanager
     def _perhaps_dying(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import permutations, product
 from typing import TYPE_CHECKING
 
+from chaos.simulation.crashes import CRASH
 from chaos.simulation.faults import Argument
 from chaos.simulation.network import Link
 
@@ -37,7 +38,7 @@ def crash(
     end = {"kill": node.kill, "cut_power": node.cut_power}[str(how)]
 
     def die(reached: str) -> None:
-        cluster.judge.happened[f"crash at {reached}"] += 1
+        cluster.judge.happened[CRASH + reached] += 1
         end(f"{how} at {reached}")
         cluster.world.after(float(seconds), node.start)
 
