@@ -82,13 +82,14 @@ class Steering:
         match content:
             case ["steer", int(request), str(what), list(arguments)]:
                 self._run(self._answer(peer, request, what, arguments))
-            case ["steered", int(request), refusal]:
+            case ["steered", int(request), (str() | None) as problem, bool(is_unknown)]:
                 future = self._asked.pop(request, None)
                 if future is not None and not future.done():
-                    if refusal is None:
+                    if problem is None:
                         future.set_result(None)
                     else:
-                        future.set_exception(ChangeRefused(str(refusal)))
+                        kind = OutcomeUnknown if is_unknown else ChangeRefused
+                        future.set_exception(kind(problem))
             case _:
                 raise WireError(f"a request to the leader cannot be understood: {content!r:.80}")
 
@@ -189,7 +190,7 @@ class Steering:
         await future
 
     async def _answer(self, peer: str, request: int, what: str, arguments: list[Any]) -> None:
-        refusal: str | None = None
+        problem: QuorateError | None = None
         engine = self._engine
         try:
             await self._until(lambda: engine.is_serving or not engine.is_leader)
@@ -197,8 +198,10 @@ class Steering:
                 raise ChangeRefused("the node that was asked does not lead; ask again")
             await self._do(what, arguments)
         except QuorateError as error:
-            refusal = str(error)
-        self._driver.tell(peer, ["steered", request, refusal])
+            problem = error
+        is_unknown = isinstance(problem, OutcomeUnknown)
+        told = None if problem is None else str(problem)
+        self._driver.tell(peer, ["steered", request, told, is_unknown])
 
     async def _until(self, holds: Callable[[], object]) -> None:
         while not holds():

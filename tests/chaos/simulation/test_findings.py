@@ -796,6 +796,23 @@ def test_a_change_of_members_that_may_have_happened_is_told_so(stage):
     assert isinstance(removal.error, OutcomeUnknown)
 
 
+def test_a_change_asked_of_a_follower_is_no_surer_than_its_leader(stage):
+    """A leader that is deposed amid a removal says so to the follower that had passed it on."""
+    leader = stage.form()
+    asked, away = stage.others(leader)
+    stage.gate = lambda source, _target, kind, _content: (
+        source != leader.name or kind not in ("append_entries", "heartbeat")
+    )
+    removal = stage.call(
+        asked, lambda replica: replica.remove_member(away.name, timeout_seconds=10)
+    )
+    stage.wait(lambda: removal.is_ended, within=9.0)
+
+    assert isinstance(removal.error, OutcomeUnknown)
+    assert "before the change was committed" in str(removal.error)
+    stage.verify()
+
+
 def test_no_commit_index_is_trusted_beyond_the_log(make_stage):
     """R11 (D5). The power of all nodes fails with a generation written and not yet synced.
 
