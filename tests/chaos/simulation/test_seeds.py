@@ -26,10 +26,12 @@ QUICK = (
 QUICK_SEEDS = range(15)
 
 TRACE = """
+import gc
 import sys
 from chaos.simulation.plan import draw
 from chaos.simulation.simulation import simulate
 print(*[simulate(draw(seed)).trace_hash for seed in map(int, sys.argv[1:])])
+gc.collect()
 """
 
 
@@ -41,19 +43,21 @@ def test_the_promises_hold(seed: int) -> None:
 
 
 def test_a_seed_gives_the_same_run_whatever_strings_hash_to() -> None:
-    traces = [
+    """And no process that was killed leaves anything behind for Python to warn of."""
+    runs = [
         subprocess.run(
-            [sys.executable, "-c", TRACE, "1", "4", "9"],
+            [sys.executable, "-W", "error", "-c", TRACE, "0", "1", "4", "9"],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,
             check=True,
-        ).stdout
+        )
         for hash_seed in ("0", "4242")
     ]
 
-    assert traces[0] == traces[1]
-    assert len(set(traces[0].split())) == 3
+    assert runs[0].stdout == runs[1].stdout
+    assert len(set(runs[0].stdout.split())) == 4
+    assert not runs[0].stderr + runs[1].stderr
 
 
 def test_a_plan_is_the_same_after_it_was_written_to_a_file() -> None:
