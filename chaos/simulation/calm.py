@@ -1,8 +1,9 @@
 """Whether a leader had a reason to go: calm is a promise, too.
 
 A leader is healthy when its process, its disk and its way to a majority have been undisturbed for
-SETTLED_SECONDS, and so have been those of that majority. Whatever else happens, and whoever returns
-with whatever term, such a leader stays.
+SETTLED_SECONDS, and so have been those of that majority, and when it has led for long enough that
+all of them have heard it. Whatever else happens, and whoever returns with whatever term, such a
+leader stays.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from chaos.simulation.node import SimulatedNode
 
 SETTLED_SECONDS = 5.0  # A dropped link is found silent, dialled and caught up with by then.
+HEARD_SECONDS = (
+    0.5  # Until then a majority may be about to elect another: nobody has heard this one.
+)
 
 
 class Calm:
@@ -27,6 +31,7 @@ class Calm:
         self._network = network
         self._nodes: dict[str, float] = {}
         self._pairs: dict[frozenset[str], float] = {}
+        self._leading_since: dict[str, float] = {}
 
     def disturb(self, name: str, *, until: float = 0.0) -> None:
         """Note that *name* is in trouble now, or will have been until a moment to come."""
@@ -41,11 +46,16 @@ class Calm:
         for pair in directions:
             self._pairs[frozenset(pair)] = self._world.now
 
+    def took_over(self, name: str) -> None:
+        """Note that *name* leads a new term."""
+        self._leading_since[name] = self._world.now
+
     def is_deposed_without_need(
         self, leader: SimulatedNode, nodes: Sequence[SimulatedNode]
     ) -> bool:
         """Whether *leader*, which just stepped down, was healthy."""
-        if not self._is_sane(leader):
+        has_been_heard = self._world.now - self._leading_since[leader.name] > HEARD_SECONDS
+        if not has_been_heard or not self._is_sane(leader):
             return False
         near = [node for node in nodes if node is not leader and self._reaches(leader, node)]
         return len(near) + 1 > len(nodes) // 2

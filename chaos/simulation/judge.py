@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chaos.simulation.calm import Calm
 from chaos.simulation.membership import Members
 from chaos.simulation.network import Network
+from chaos.simulation.outvoting import Outvoting
 from chaos.simulation.world import World
 from cluster.core import invariants
 from cluster.errors import StorageError
@@ -60,6 +61,8 @@ class Judge:
         self.tell: Callable[[str], None] = _nobody  # Who narrates, if anyone does.
         self._world = world
         self._newest = 0  # The highest index in the ledger.
+        self._outvoting = Outvoting()
+        self._committed_in: dict[int, int] = {}  # Index -> the term of whoever applied it first.
         self._applied: dict[str, int] = {}  # By node, in this life of its process.
         self._leads: dict[str, int] = {}  # Nodes that lead, and their term.
         self._serves: dict[str, int] = {}  # Nodes that have served as leaders, in that term.
@@ -88,6 +91,8 @@ class Judge:
         known = self.ledger.get(index)
         if known is None:
             self.ledger[index] = Applied(term, command, state_hash, node.name)
+            engine = engine_of(node)
+            self._committed_in[index] = term if engine is None else engine.term
             self._newest = max(self._newest, index)
             self._world.record(b"applied", state_hash)
             return
@@ -117,6 +122,11 @@ class Judge:
                 "commit within the log",
                 f"{node.name} commits {engine.commit_index}, its log ends at {last}",
             )
+        newest = self.ledger.get(self._newest)
+        applied = (self._newest, newest.term if newest is not None else 0)
+        undone = self._outvoting.moved(node.name, engine, applied)
+        if undone is not None:
+            self.broken("what is committed stays", undone)
         leads = self._leads.get(node.name)
         if engine.is_leader:
             if leads != engine.term:
@@ -158,6 +168,7 @@ class Judge:
     def _took_over(self, node: SimulatedNode, engine: Engine) -> None:
         term = engine.term
         self.tell(f"{node.name} leads term {term}")
+        self.calm.took_over(node.name)
         self._world.record(b"leads", node.name.encode(), b"%d" % term)
         other = self.leaders.setdefault(term, node.name)
         if other != node.name:
@@ -172,11 +183,17 @@ class Judge:
             )
 
     def _first_missing(self, engine: Engine) -> int | None:
-        """The first index that was applied somewhere and is not, or other, in this log."""
+        """The first index that an earlier term committed and that is not, or other, in this log.
+
+        A leader may be elected late, in a term that others have left behind: what a later term has
+        committed it need not have (Raft, §5.4.3).
+        """
         log = engine.log
         first = log[0][1]
         last = log[-1][1]
         for index, applied in self.ledger.items():
+            if self._committed_in[index] >= engine.term:
+                continue
             if index >= first and (index > last or log[index - first][2] != applied.term):
                 return index
         return None
