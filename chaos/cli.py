@@ -13,14 +13,15 @@ from typing import Any
 
 import click
 
-from chaos.simulation.campaign import Tally, reports, seeds_until_caught
+from chaos.simulation.campaign import Tally, Terms, reports, seeds_until_caught
 from chaos.simulation.catalogue import bugs, plant
 from chaos.simulation.crashes import CRASH
 from chaos.simulation.drawing import Recorder
 from chaos.simulation.narration import Narrator
-from chaos.simulation.plan import Plan, draw
+from chaos.simulation.plan import ORDINARY, Plan
 from chaos.simulation.shrinking import shrink as smaller
 from chaos.simulation.simulation import Report, Simulation, Verdict, simulate
+from chaos.simulation.themes import THEMES
 
 BROKEN, INCONCLUSIVE = 1, 2
 DRAWN_SECONDS = 1.0  # How much of a run is drawn, unless asked otherwise.
@@ -28,6 +29,10 @@ DRAWN_SECONDS = 1.0  # How much of a run is drawn, unless asked otherwise.
 _nodes = click.option(
     "--nodes", type=click.IntRange(1, 9), help="How many nodes; else each seed draws 1, 3 or 5."
 )
+_theme = click.option(
+    "--theme", type=click.Choice([ORDINARY, *sorted(THEMES)]),
+    help="What the plans are biased to; else most seeds are ordinary, some draw a theme.",
+)  # fmt: skip
 _bug = click.option("--bug", metavar="NAME", help="Plant this bug; `list` shows their names.")
 _plan = click.option(
     "--plan", "plan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -45,6 +50,7 @@ def chaos() -> None:
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Or for how long.")
 @click.option("--first-seed", type=int, default=0, show_default=True, help="Where to begin.")
 @_nodes
+@_theme
 @_bug
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Processes.")  # fmt: skip
@@ -54,6 +60,7 @@ def simulate_seeds(
     minutes: float | None,
     first_seed: int,
     nodes: int | None,
+    theme: str | None,
     bug: str | None,
     jobs: int,
     *,
@@ -68,16 +75,17 @@ def simulate_seeds(
     if bug == "list":
         return _list_bugs()
     _check_bug(bug)
+    terms = Terms(nodes, theme, bug)
     began = time.monotonic()
     until = float("inf") if minutes is None else began + minutes * 60
     tally = Tally()
     for report in reports(
-        first_seed, seeds, nodes=nodes, bug=bug, jobs=jobs,
+        first_seed, seeds, terms, jobs=jobs,
         is_time_up=lambda: time.monotonic() >= until,
     ):  # fmt: skip
         tally.add(report)
         if report.verdict is not Verdict.HELD and not as_json:
-            _tell(report, nodes=nodes, bug=bug)
+            _tell(report, terms)
     summary = tally.as_json(wall_seconds=time.monotonic() - began)
     if as_json:
         click.echo(json.dumps(summary))
@@ -113,6 +121,7 @@ def hunt(seeds: int, first_seed: int, names: tuple[str, ...]) -> int:
 @chaos.command()
 @click.argument("seed", type=int)
 @_nodes
+@_theme
 @_bug
 @_plan
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw messages here.")
@@ -121,6 +130,7 @@ def hunt(seeds: int, first_seed: int, names: tuple[str, ...]) -> int:
 def replay(
     seed: int,
     nodes: int | None,
+    theme: str | None,
     bug: str | None,
     plan_file: Path | None,
     svg: Path | None,
@@ -129,7 +139,8 @@ def replay(
 ) -> int:
     """Run one seed again and tell what happens, as it happens."""
     _check_bug(bug)
-    plan = _plan_of(seed, nodes, plan_file)
+    terms = Terms(nodes, theme, bug)
+    plan = _plan_of(seed, terms, plan_file)
     with plant(bug):
         simulation = Simulation(plan)
         Narrator(simulation, click.echo)
@@ -149,6 +160,7 @@ def replay(
 @chaos.command()
 @click.argument("seed", type=int)
 @_nodes
+@_theme
 @_bug
 @_plan
 @click.option("--tries", type=click.IntRange(min=1), default=200, show_default=True)
@@ -156,6 +168,7 @@ def replay(
 def shrink(
     seed: int,
     nodes: int | None,
+    theme: str | None,
     bug: str | None,
     plan_file: Path | None,
     tries: int,
@@ -163,7 +176,8 @@ def shrink(
 ) -> int:
     """Find a smaller schedule of faults, and less traffic, that breaks the same promise."""
     _check_bug(bug)
-    plan = _plan_of(seed, nodes, plan_file)
+    terms = Terms(nodes, theme, bug)
+    plan = _plan_of(seed, terms, plan_file)
     first = simulate(plan, bug=bug)
     if first.verdict is not Verdict.BROKEN:
         click.echo(f"seed {seed} breaks nothing: {first.verdict}")
@@ -179,14 +193,14 @@ def shrink(
         click.echo(f"  {fault}")
     target = out or Path(f"seed-{seed}.json")
     target.write_text(json.dumps(found.as_json()) + "\n")
-    click.echo(f"  {_command('replay', seed, None, bug)} --plan {target}")
+    click.echo(f"  {_command('replay', seed, Terms(bug=bug))} --plan {target}")
     return BROKEN
 
 
-def _plan_of(seed: int, nodes: int | None, plan_file: Path | None) -> Plan:
+def _plan_of(seed: int, terms: Terms, plan_file: Path | None) -> Plan:
     if plan_file is not None:
         return Plan.from_json(json.loads(plan_file.read_text()))
-    return draw(seed, nodes=nodes)
+    return terms.plan(seed)
 
 
 def _check_bug(name: str | None) -> None:
@@ -208,20 +222,19 @@ def _bites(happened: Counter[str]) -> str:
     return ", ".join(counts)
 
 
-def _tell(report: Report, *, nodes: int | None, bug: str | None) -> None:
+def _tell(report: Report, terms: Terms) -> None:
     click.echo(f"seed {report.plan.seed}: {report.verdict}")
     for violation in report.violations:
         click.echo(f"  {violation}")
     for verb in ("replay", "shrink"):
-        click.echo(f"  {_command(verb, report.plan.seed, nodes, bug)}")
+        click.echo(f"  {_command(verb, report.plan.seed, terms)}")
 
 
-def _command(verb: str, seed: int, nodes: int | None, bug: str | None) -> str:
+def _command(verb: str, seed: int, terms: Terms) -> str:
     options: list[Any] = []
-    if nodes is not None:
-        options += ["--nodes", nodes]
-    if bug is not None:
-        options += ["--bug", bug]
+    for name, value in terms._asdict().items():
+        if value is not None:
+            options += [f"--{name}", value]
     return " ".join(map(str, ["quorate chaos", verb, seed, *options]))
 
 

@@ -8,10 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from chaos.simulation.plan import draw
+from chaos.simulation.catalogue import bugs
+from chaos.simulation.plan import Plan, draw
 from chaos.simulation.simulation import Report, Verdict, simulate
+
+
+class Terms(NamedTuple):
+    """On what terms seeds are run; what is None, each seed draws."""
+
+    nodes: int | None = None
+    theme: str | None = None
+    bug: str | None = None
+
+    def plan(self, seed: int) -> Plan:
+        """The plan of *seed* on these terms."""
+        return draw(seed, nodes=self.nodes, theme=self.theme)
 
 
 @dataclass(slots=True)
@@ -66,51 +79,49 @@ class Tally:
 def reports(
     first_seed: int,
     seeds: int | None,
+    terms: Terms,
     *,
-    nodes: int | None,
-    bug: str | None,
     jobs: int,
     is_time_up: Callable[[], bool],
 ) -> Iterator[Report]:
     """Run seed after seed, *jobs* at a time; they come in the order of their seeds."""
     numbers = count(first_seed) if seeds is None else range(first_seed, first_seed + seeds)
-    tasks = ((seed, nodes, bug) for seed in numbers)
     if jobs == 1:
-        for task in tasks:
+        for seed in numbers:
             if is_time_up():
                 return
-            yield _run(task)
+            yield _run(seed, terms)
         return
     # Started afresh rather than forked: a fork would share what the parent happened to have open.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         window: list[Any] = []
-        for task in tasks:
+        for seed in numbers:
             if is_time_up():
                 break
-            window.append(pool.apply_async(_run, (task,)))
+            window.append(pool.apply_async(_run, (seed, terms)))
             if len(window) >= 2 * jobs:
                 yield window.pop(0).get()
         for waiting in window:
             yield waiting.get()
 
 
-def _run(task: tuple[int, int | None, str | None]) -> Report:
-    seed, nodes, bug = task
-    report = simulate(draw(seed, nodes=nodes), bug=bug)
+def _run(seed: int, terms: Terms) -> Report:
+    report = simulate(terms.plan(seed), bug=terms.bug)
     gc.collect()  # What a world leaves behind is cycles: its dead processes, above all.
     return report
 
 
 def seeds_until_caught(bug: str, *, first_seed: int, seeds_max: int) -> dict[str, Any]:
-    """How many seeds it takes to see *bug*, and by which rule; None if it was not seen.
+    """How many seeds of its theme it takes to see *bug*, and by which rule; None if it was not.
 
-    A seed that breaks without the bug as well says nothing, and is told apart.
+    A seed that breaks without the bug as well says nothing, and does not count as seeing it.
     """
+    terms = Terms(theme=bugs()[bug].theme, bug=bug)
+    caught: dict[str, Any] = {"bug": bug, "theme": terms.theme}
     for number in range(seeds_max):
-        report = _run((first_seed + number, None, bug))
-        if report.verdict is Verdict.BROKEN:
-            seed = report.plan.seed
-            is_planted = _run((seed, None, None)).verdict is not Verdict.BROKEN
-            rule = report.violations[0].rule if is_planted else "breaks without it, too"
-            return {"bug": bug, "seeds": number + 1, "seed": seed, "rule": rule}
-    return {"bug": bug, "seeds": None, "seed": None, "rule": None}
+        seed = first_seed + number
+        report = _run(seed, terms)
+        is_broken = report.verdict is Verdict.BROKEN
+        if is_broken and _run(seed, terms._replace(bug=None)).verdict is not Verdict.BROKEN:
+            return caught | {"seeds": number + 1, "seed": seed, "rule": report.violations[0].rule}
+    return caught | {"seeds": None, "seed": None, "rule": None}

@@ -126,6 +126,14 @@ def slow_link(cluster: Cluster, name: Argument, low: Argument, high: Argument) -
     _change_links(cluster, str(name), Link((float(low), float(high))))
 
 
+def slow_way(
+    cluster: Cluster, source: Argument, target: Argument, low: Argument, high: Argument
+) -> None:
+    way = cluster.named(str(source)).name, cluster.named(str(target)).name
+    cluster.network.unusual[way] = Link((float(low), float(high)))
+    cluster.judge.calm.disturb_pairs([way])
+
+
 def throttle(cluster: Cluster, name: Argument, bytes_per_second: Argument) -> None:
     _change_links(cluster, str(name), Link(cluster.plan.latency, float(bytes_per_second)))
 
@@ -150,7 +158,7 @@ def heal(cluster: Cluster, kind: Argument | None = None) -> None:
     if kind in (None, "refuse"):
         cluster.judge.calm.disturb_pairs(sorted(network.refusals))
         network.refusals.clear()
-    if kind in (None, "slow_link", "throttle"):
+    if kind in (None, "slow_link", "slow_way", "throttle"):
         cluster.judge.calm.disturb_pairs(sorted(network.unusual))
         network.unusual.clear()
     for each in cluster.cut_kinds if kind is None else [str(kind)]:
@@ -227,8 +235,8 @@ KINDS: dict[str, Callable[..., None]] = {
     do.__name__: do
     for do in (
         kill, cut_power, stop, start_all, pause, isolate, part, cut, mute, deafen, bridge, ring,
-        reset, refuse, slow_link, throttle, cut_clients, heal, slow_disk, fail_sync, fill_disk,
-        mend_disks, flip_bit, wipe, skew, crash, add_member, remove_member, replace_member,
-        change_leader,
+        reset, refuse, slow_link, slow_way, throttle, cut_clients, heal, slow_disk, fail_sync,
+        fill_disk, mend_disks, flip_bit, wipe, skew, crash, add_member, remove_member,
+        replace_member, change_leader,
     )
 }  # fmt: skip

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chaos.simulation.dice import Dice, dice
-from chaos.simulation.families import CHANGES, FAMILIES, LOSSES, kill
+from chaos.simulation.families import CHANGES, FAMILIES, LOSSES, Family, kill
 from chaos.simulation.faults import Fault
+from chaos.simulation.themes import THEMES, Theme
 
 SECONDS = (8.0, 20.0)  # How long faults go on.
+THEMED = 0.2  # How many of the seeds have a theme.
+THEMED_NODES_MIN = 3  # So many parts have the plots that themes are made of.
+ORDINARY = "ordinary"  # The theme of the others: a mix of all families.
 FIRST_FAULT_SECONDS = 1.0  # By then the first leader should be there.
 
 
@@ -48,8 +53,8 @@ class Plan:
         return cls(**content | pairs | {"faults": faults})
 
 
-def draw(seed: int, *, nodes: int | None = None) -> Plan:
-    """The plan of *seed*; *nodes* settles their number instead of the dice."""
+def draw(seed: int, *, nodes: int | None = None, theme: str | None = None) -> Plan:
+    """The plan of *seed*; *nodes* and *theme* settle what the dice would."""
     roll = dice(seed, "plan")
     drawn = roll.choices((1, 3, 5), weights=(1, 7, 2))[0]
     latency_low = roll.choice((0.0001, 0.0005, 0.005))
@@ -74,16 +79,35 @@ def draw(seed: int, *, nodes: int | None = None) -> Plan:
         tail_entries=roll.choice((5, 100, 10_000)),
         faults=(),
     )
-    return replace(plan, faults=schedule(plan, dice(seed, "faults")))
+    roll = dice(seed, "theme")  # Of their own: an ordinary seed's plan needs no theme to exist.
+    drawn_theme = roll.choice(sorted(THEMES)) if roll.random() < THEMED else ORDINARY
+    theme = theme or drawn_theme
+    if theme == ORDINARY or (nodes is not None and nodes < THEMED_NODES_MIN):
+        return _ordinary(plan)
+    return _themed(plan, THEMES[theme], settled={} if nodes is None else {"nodes": (nodes,)})
 
 
-def schedule(plan: Plan, roll: Dice) -> tuple[Fault, ...]:
-    """A mix of fault families of its own for each seed, at a pace of its own."""
-    names = [f"node{number}" for number in range(1, plan.nodes + 1)]
+def _ordinary(plan: Plan) -> Plan:
+    """*plan* with a mix of fault families, and a pace, of its own."""
+    roll = dice(plan.seed, "faults")
     drawn = [family for family in FAMILIES if roll.random() < 0.35]
     left_out = roll.choice((CHANGES, LOSSES))
     families = [family for family in drawn if family not in left_out] or [kill]
     pace = roll.choice((0.3, 1.0, 3.0))
+    return replace(plan, faults=schedule(plan, families, pace, roll))
+
+
+def _themed(plan: Plan, theme: Theme, *, settled: Mapping[str, tuple[Any, ...]]) -> Plan:
+    """*plan* in the shape of *theme*, but for what is *settled*, and with its faults."""
+    roll = dice(plan.seed, "faults")
+    shape = {**theme.shape, **settled}
+    plan = replace(plan, **{field: roll.choice(choices) for field, choices in shape.items()})
+    return replace(plan, faults=schedule(plan, theme.families, roll.uniform(*theme.pace), roll))
+
+
+def schedule(plan: Plan, families: Sequence[Family], pace: float, roll: Dice) -> tuple[Fault, ...]:
+    """Troubles of these *families*, *pace* seconds apart on average, until the time is over."""
+    names = [f"node{number}" for number in range(1, plan.nodes + 1)]
     faults: list[Fault] = []
     at = FIRST_FAULT_SECONDS
     while True:

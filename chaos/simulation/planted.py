@@ -19,16 +19,17 @@ class Planted(NamedTuple):
     name: str
     removes: str  # The rule that is gone, in a sentence; D numbers are those of docs/raft.md.
     patch: Patch
+    theme: str | None  # Of the seeds under which it is looked for; None takes them as they come.
 
 
 PLANTED: dict[str, Planted] = {}
 
 
-def planted(name: str, removes: str) -> Callable[[Patch], Patch]:
+def planted(name: str, removes: str, *, theme: str | None = None) -> Callable[[Patch], Patch]:
     """Enter a patch into the catalogue."""
 
     def enter(patch: Patch) -> Patch:
-        PLANTED[name] = Planted(name, removes, patch)
+        PLANTED[name] = Planted(name, removes, patch, theme)
         return patch
 
     return enter

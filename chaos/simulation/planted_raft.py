@@ -85,7 +85,11 @@ def _commit_beyond_vouched(stack: ExitStack) -> None:
     replace(stack, Engine, "_strip_matching_prefix", make)
 
 
-@planted("acks-of-another-term", "D13: an acknowledgement counts in its own term only")
+@planted(
+    "acks-of-another-term",
+    "D13: an acknowledgement counts in its own term only",
+    theme="late-words",
+)
 def _acks_of_another_term(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def rule(self: Engine, peer: str, message: dict[str, Any]) -> bool:
@@ -97,7 +101,7 @@ def _acks_of_another_term(stack: ExitStack) -> None:
     replace_entry(stack, _RULES, "next_node_idx", make)
 
 
-@planted("votes-of-another-term", "D13: a vote counts in its own term only")
+@planted("votes-of-another-term", "D13: a vote counts in its own term only", theme="late-words")
 def _votes_of_another_term(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def rule(self: Engine, peer: str, message: dict[str, Any]) -> bool:
@@ -122,7 +126,11 @@ def _vote_for_anyone(stack: ExitStack) -> None:
     replace_entry(stack, _RULES, "pre_vote", make)
 
 
-@planted("commit-of-an-earlier-term", "only entries of its own term are counted (Raft, §5.4.2)")
+@planted(
+    "commit-of-an-earlier-term",
+    "only entries of its own term are counted (Raft, §5.4.2)",
+    theme="figure-eight",
+)
 def _commit_of_an_earlier_term(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def get_entries(self: Engine, first: int, count: Any = None, size: Any = None) -> Any:
@@ -141,7 +149,11 @@ def _stale_terms_unanswered(stack: ExitStack) -> None:
     replace(stack, Engine, "_answer_stale", constant(None))
 
 
-@planted("one-step-backtracking", "D11: a mismatch leads straight to what must match, and at once")
+@planted(
+    "one-step-backtracking",
+    "D11: a mismatch leads straight to what must match, and at once",
+    theme="long-tails",
+)
 def _one_step_backtracking(stack: ExitStack) -> None:
     def make(_original: Any) -> Any:
         def answer(self: Engine, node: Any, **told: Any) -> None:
@@ -202,7 +214,9 @@ def _wiped_disk_votes(stack: ExitStack) -> None:
     replace(stack, Configuration, "counts", make)
 
 
-@planted("snapshot-commits-the-log", "D1: a snapshot commits up to its own end only")
+@planted(
+    "snapshot-commits-the-log", "D1: a snapshot commits up to its own end only", theme="short-logs"
+)
 def _snapshot_commits_the_log(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def installed(self: Engine, index: int, term: int, configuration: Any) -> None:
@@ -219,7 +233,11 @@ def _snapshot_commits_the_log(stack: ExitStack) -> None:
     replace(stack, Engine, "installed", make)
 
 
-@planted("snapshot-clears-the-log", "D4: a tail of the log that extends a snapshot is kept")
+@planted(
+    "snapshot-clears-the-log",
+    "D4: a tail of the log that extends a snapshot is kept",
+    theme="short-logs",
+)
 def _snapshot_clears_the_log(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def installed(self: Engine, index: int, term: int, configuration: Any) -> None:
@@ -250,7 +268,11 @@ def _tear_is_kept(stack: ExitStack) -> None:
     replace(stack, segments, "write_file", constant(None))
 
 
-@planted("read-back-is-durable", "what is read back at a start is written anew before it counts")
+@planted(
+    "read-back-is-durable",
+    "what is read back at a start is written anew before it counts",
+    theme="page-cache",
+)
 def _read_back_is_durable(stack: ExitStack) -> None:
     def make(_original: Any) -> Any:
         def write_file(storage: Any, name: str, content: bytes) -> None:

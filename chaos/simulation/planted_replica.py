@@ -47,7 +47,11 @@ def _read_unapplied(stack: ExitStack) -> None:
     replace(stack, AppliedWaiters, "wait", lambda _original: at_once)
 
 
-@planted("parcels-of-another-term", "a leader takes a parcel only in the term it was sent for")
+@planted(
+    "parcels-of-another-term",
+    "a leader takes a parcel only in the term it was sent for",
+    theme="late-words",
+)
 def _parcels_of_another_term(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def take(self: Leading, handed: Handed) -> None:

@@ -1,0 +1,117 @@
+"""Plots: families of faults for themes, each a course of events that dice alone seldom come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaos.simulation.dice import Dice
+from chaos.simulation.faults import LEADER, Fault
+
+
+def late_echo(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """A leader is left with one follower, whose answers come when it has been deposed and is back.
+
+    The others turn away from the leader, and soon from its successor; the one follower hears
+    nothing of that.
+    """
+    leader, follower = roll.sample(names, 2)
+    others = [name for name in names if name not in (leader, follower)]
+    yield Fault(at, "change_leader", (leader,))
+    at += 0.2
+    yield Fault(at, "slow_way", (follower, leader, 1.0, 1.5))
+    for other in others:
+        yield Fault(at, "slow_way", (other, follower, 0.9, 1.0))
+    at += roll.uniform(0.0, 0.3)
+    for other in others:
+        yield Fault(at, "reset", (leader, other))
+    at += roll.uniform(0.1, 0.4)
+    yield Fault(at, "change_leader", (leader,))
+    yield Fault(at + roll.uniform(1.5, 3.0), "heal", ("slow_way",))
+
+
+def late_vote(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """A vote that was not needed comes when its candidate, deposed since, stands again.
+
+    It is asked to stand by a leader that has given up waiting for it, and committed more, by the
+    time the asking arrives.
+    """
+    candidate, leader, voter = roll.sample(names, 3)
+    yield Fault(at, "change_leader", (leader,))
+    at += 0.3
+    yield Fault(at, "slow_way", (voter, candidate, 1.5, 1.7))
+    yield Fault(at + 0.01, "change_leader", (candidate,))
+    at += roll.uniform(0.1, 0.3)
+    yield Fault(at, "change_leader", (leader,))
+    at += roll.uniform(0.1, 0.3)
+    yield Fault(at, "slow_way", (leader, candidate, 0.6, 0.8))
+    yield Fault(at + 0.01, "change_leader", (candidate,))
+    yield Fault(at + 2.5, "heal", ("slow_way",))
+
+
+def turn_away(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """All but a few lose their links to the leader, and so look for another at once."""
+    for name in roll.sample(names, roll.randint(len(names) // 2, len(names) - 1)):
+        yield Fault(at, "reset", (LEADER, name))
+
+
+def figure_eight(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """Two leaders die with an entry that nobody else has; the first one is back the sooner."""
+    first, second = roll.sample(names, 2)
+    yield Fault(at, "change_leader", (first,))
+    at += roll.uniform(0.2, 0.6)
+    back = roll.uniform(0.2, 0.5)
+    yield Fault(at, "crash", (first, "driver.after_durable", 1, back, "kill"))
+    at += roll.uniform(0.05, 0.15)
+    passes = roll.choice((1, 2, 3))
+    yield Fault(at, "crash", (second, "driver.after_durable", passes, back + 1.5, "kill"))
+
+
+def fall_behind(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """A leader with a snapshot newer than its follower's dies with it; nobody else is near.
+
+    Who was restarted takes its next snapshot sooner. The follower dies first, so that it lacks what
+    the leader appended last, and comes back not knowing how much of its log is committed.
+    """
+    leader, follower, behind, *_ = roll.sample(names, len(names))
+    yield Fault(at, "kill", (leader,))
+    at += 0.1
+    yield Fault(at, "start_all")
+    at += 0.3
+    yield Fault(at, "change_leader", (leader,))
+    at += roll.uniform(0.1, 0.3)
+    yield Fault(at, "isolate", (behind,))
+    at += roll.uniform(0.1, 0.6)
+    yield Fault(at, "kill", (follower,))
+    at += roll.uniform(0.02, 0.1)
+    yield Fault(at, "kill", (leader,))
+    at += 0.1
+    yield Fault(at, "start_all")
+    yield Fault(at + roll.uniform(0.5, 1.5), "heal", ("isolate",))
+
+
+def strand(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """A leader is alone with what it appends, while the others begin anew with short logs."""
+    leader = roll.choice(names)
+    yield Fault(at, "change_leader", (leader,))
+    at += roll.uniform(0.1, 0.4)
+    yield Fault(at, "isolate", (leader,))
+    for name in names:
+        if name != leader:
+            yield Fault(at + 0.01, "kill", (name,))
+    yield Fault(at + 0.1, "start_all")
+    yield Fault(at + roll.uniform(0.4, 1.2), "heal", ("isolate",))
+
+
+def lose_cache(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """One dies amid a write, comes back, and soon loses its power; another lags meanwhile."""
+    victim, behind = roll.sample(names, 2)
+    yield Fault(at, "isolate", (behind,))
+    at += roll.uniform(0.1, 0.5)
+    yield Fault(at, "kill", (victim,))
+    at += 0.05
+    yield Fault(at, "start_all")
+    at += roll.uniform(0.05, 0.4)
+    yield Fault(at, "cut_power", (victim,))
+    at += roll.uniform(0.1, 0.5)
+    yield Fault(at, "start_all")
+    yield Fault(at + roll.uniform(0.5, 1.0), "heal", ("isolate",))

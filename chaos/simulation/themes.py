@@ -1,0 +1,100 @@
+"""Themes: biases on how a plan is drawn, for what ordinary mixes seldom come to.
+
+A theme shapes the plan (how slow, how small, how busy) and says which families of faults make it
+up. It adds no means of its own: what a themed plan does, an ordinary one may do as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from chaos.simulation import families, plots
+from chaos.simulation.families import Family
+
+Seconds = tuple[float, float]
+
+
+class Theme(NamedTuple):
+    """One bias."""
+
+    why: str
+    families: tuple[Family, ...]
+    pace: Seconds  # Between two troubles, on average: drawn from here.
+    shape: Mapping[str, tuple[Any, ...]]  # Fields of the plan, and what each is drawn from.
+
+
+THEMES: dict[str, Theme] = {
+    "late-words": Theme(
+        "what was said in one term arrives in another",
+        (plots.late_echo, plots.late_vote),
+        (1.5, 3.0),
+        {
+            "nodes": (3, 5),
+            "submitters": (3,),
+            "pause_seconds": (0.1, 0.3),
+            "burst": (1, 4),
+            "payload_bytes": (16,),
+            "latency": ((0.0005, 0.005), (0.0005, 0.05)),
+        },
+    ),
+    "figure-eight": Theme(
+        "short reigns leave entries on a minority (Raft, figure 8)",
+        (plots.figure_eight,),
+        (2.0, 3.0),
+        {
+            "nodes": (3,),
+            "submitters": (3,),
+            "pause_seconds": (0.1,),
+            "burst": (1, 4),
+            "payload_bytes": (16,),
+            "latency": ((0.001, 0.005), (0.005, 0.02)),
+            "sync_seconds": ((0.001, 0.01), (0.005, 0.02)),
+            "batch_entries": (1, 2),
+        },
+    ),
+    "short-logs": Theme(
+        "snapshots meet logs that go on beyond them",
+        (plots.fall_behind, plots.strand),
+        (1.5, 2.0),
+        {
+            "nodes": (3,),
+            "submitters": (3,),
+            "pause_seconds": (0.1,),
+            "burst": (4, 12),
+            "payload_bytes": (16,),
+            "snapshot_bytes": (400, 1_000),
+            "tail_entries": (1, 3),
+        },
+    ),
+    "page-cache": Theme(
+        "what was written and not synced is read back, and lost after all",
+        (plots.lose_cache,),
+        (2.0, 3.0),
+        {
+            "nodes": (3,),
+            "submitters": (1, 3),
+            "workers": (0,),
+            "pause_seconds": (0.1,),
+            "payload_bytes": (16,),
+            "sync_seconds": ((0.05, 0.2), (0.1, 0.4)),
+            "batch_entries": (1,),
+        },
+    ),
+    "long-tails": Theme(
+        "deposed leaders come back with much that nobody else has",
+        (families.isolate, families.halve),
+        (1.0, 2.0),
+        {
+            "nodes": (3,),
+            "seconds": (6.0, 9.0),
+            "submitters": (3,),
+            "workers": (0,),
+            "readers": (0,),
+            "pause_seconds": (0.05,),
+            "burst": (48,),
+            "payload_bytes": (16,),
+            "latency": ((0.0005, 0.005), (0.0005, 0.05)),
+        },
+    ),
+}
