@@ -46,6 +46,7 @@ class Leading:
         *,
         wall_ms: Callable[[], int],
         lease_ms: int,
+        memory_bytes_max: int | None,
         dispatch: Callable[[], None],
     ) -> None:
         self._driver = driver
@@ -53,6 +54,7 @@ class Leading:
         self._machine = machine
         self._wall_ms = wall_ms
         self._lease_ms = lease_ms
+        self._memory_bytes_max = memory_bytes_max
         self._dispatch = dispatch  # Has `append_entries` called in this turn of the loop.
         self._loop = asyncio.get_running_loop()
         self._intake: list[tuple[str, int, list[bytes]]] = []  # For the next entries.
@@ -72,8 +74,12 @@ class Leading:
         self._clock_start = self._loop.time()
         self._is_tick_open = False
         reach("leading.begins")
-        lease_ms = self._lease_ms
-        begin = BeginTerm(self._engine.node_id, lease_ms, lease_ms // HEARTBEATS_PER_LEASE)
+        begin = BeginTerm(
+            self._engine.node_id,
+            lease_ms=self._lease_ms,
+            heartbeat_ms=self._lease_ms // HEARTBEATS_PER_LEASE,
+            memory_bytes_max=self._memory_bytes_max,
+        )
         self._intake = [(NOBODY, 0, [codec.pack_command(begin)])]
         self._retake_held()
         self._dispatch()

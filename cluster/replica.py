@@ -85,6 +85,7 @@ class Replica:
             machine,
             wall_ms=host.wall_ms,
             lease_ms=round(settings.lease_seconds * 1000),
+            memory_bytes_max=settings.memory_bytes_max,
             dispatch=self._dispatch_soon,
         )
         self._dispatcher = Dispatcher(

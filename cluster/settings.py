@@ -26,6 +26,7 @@ class ReplicaSettings:
     secret: bytes | None = None  # The cluster's shared secret, which members prove to each other.
     tls: TlsFiles | None = None  # Or their certificates.
     lease_seconds: float = 15.0
+    memory_bytes_max: int | None = None  # Of the tasks, when this node leads; None: as before.
     segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.
     snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.
     tail_bytes: int = TAIL_BYTES  # How much of the log before a snapshot is kept:

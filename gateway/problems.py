@@ -47,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(415, "The body is in a format that is not read here"),
     "expectation_failed": Kind(417, "The expectation cannot be met"),
     "invalid": Kind(422, "The request's fields are not as they should be"),
+    "cluster_full": Kind(429, "The cluster has no room for another task"),
     "overloaded": Kind(429, "The node has too much to do"),
     "internal": Kind(500, "The gateway failed"),
     "no_quorum": Kind(503, "The cluster has no quorum: it did not happen"),
@@ -59,7 +60,7 @@ _BY_STATUS = {
     413: "too_large",
     417: "expectation_failed",
 }
-_RETRIED_LATER = ("overloaded", "no_quorum", "not_caught_up")
+_RETRIED_LATER = ("cluster_full", "overloaded", "no_quorum", "not_caught_up")
 
 
 class FieldError(NamedTuple):

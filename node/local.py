@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol, Self
 from cluster.errors import ConfigurationError, QuorateError
 from gateway.client import Client, Object
 from node.children import Child
+from node.memory import memory_bytes_default
 from node.ports import free_ports
 from node.waiting import wait_until
 
@@ -64,6 +65,7 @@ class LocalSettings:
     modules: tuple[str, ...] = ()  # What the workers serve; none: the built-in types.
     slots: int = 4
     lease_seconds: float = 15.0
+    memory_bytes_max: int | None = None  # Of each node; None: what this machine has for so many.
 
 
 class Place(NamedTuple):
@@ -165,12 +167,16 @@ class LocalCluster:
         place = self.places[name]
         members = ",".join(f"{node}={place.raft}" for node, place in self.places.items())
         http = f"{HOST}:{place.http_port}"
+        memory_bytes_max = self.settings.memory_bytes_max or memory_bytes_default(
+            nodes=self.settings.nodes
+        )
         return await self._start(
             name,
             "node",
             *("--id", name, "--cluster", members, "--http", http),
             *("--data", str(self.settings.data / name)),
             *("--lease-seconds", str(self.settings.lease_seconds)),
+            *("--memory-bytes-max", str(memory_bytes_max)),
         )
 
     async def start_worker(self, name: str) -> Child:

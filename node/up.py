@@ -34,6 +34,7 @@ class UpSettings:
     workers: int
     http_port: int
     lease_seconds: float = 15.0
+    memory_bytes_max: int | None = None
     modules: tuple[str, ...] = ()
     wants_demo: bool = False
     ends_after_demo: bool = False
@@ -80,6 +81,7 @@ async def run_up(settings: UpSettings, narrator: Narrator) -> int:
                 http_port=settings.http_port,
                 modules=settings.modules,
                 lease_seconds=settings.lease_seconds,
+                memory_bytes_max=settings.memory_bytes_max,
             ),
             reporter,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cluster.core.model import TaskStatus
 
+UNBOUNDED_BYTES = (1 << 63) - 1  # As long as no leader has said how much there may be.
+
 
 class Tally:
     """One namespace's numbers. What was submitted is what there is and what was removed."""

@@ -25,6 +25,8 @@ class Refusal(StrEnum):
     ID_CONFLICT = "id_conflict"  # The same id with another body.
     NOT_CANCELLABLE = "not_cancellable"
     NOT_RETRYABLE = "not_retryable"
+    TOO_LARGE = "too_large"  # A result, an error or a progress report.
+    CLUSTER_FULL = "cluster_full"  # Tasks take all the memory that they may.
 
 
 class Refused(NamedTuple):
@@ -249,10 +251,11 @@ class Tick(Command[Ticked]):
 class BeginTerm(Command[Ticked]):
     """The first command of a term: give every session one whole lease of grace.
 
-    The lengths are the leader's settings, put in the log because every node must count the same.
+    The settings are the leader's, put in the log because every node must count by the same.
     """
 
     op: ClassVar[str] = "begin_term"
     node: str | None = None  # Who leads.
     lease_ms: int | None = None  # How long a session lives without a heartbeat; None: as before.
     heartbeat_ms: int | None = None  # How often a worker is to send one; None: as before.
+    memory_bytes_max: int | None = None  # What the state may take on each node; None: as before.

@@ -35,7 +35,7 @@ R = TypeVar("R")
 _HEADER = (
     *("index", "term", "cluster_time_ms", "wall_time_ms"),
     *("lease_ms", "heartbeat_ms", "grace_until_ms"),
-    *("newest_number", "newest_place", "newest_token"),
+    *("newest_number", "newest_place", "newest_token", "memory_bytes_max"),
 )
 _FIELDS: Mapping[type, tuple[str, ...]] = MappingProxyType(
     {record: tuple(field.name for field in fields(record)) for record in (Task, Worker)}

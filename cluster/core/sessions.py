@@ -153,6 +153,7 @@ def begin_term(state: State, command: BeginTerm) -> Ticked:
     state.grace_until_ms = max(state.grace_until_ms, state.cluster_time_ms + longest_ms)
     state.lease_ms = command.lease_ms or state.lease_ms
     state.heartbeat_ms = command.heartbeat_ms or state.heartbeat_ms
+    state.memory_bytes_max = command.memory_bytes_max or state.memory_bytes_max
     state.happened_to_cluster("leader_changed", node=command.node)
     return Ticked(0)
 

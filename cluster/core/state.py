@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from cluster.core.accounting import Tally
+from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
 from cluster.core.model import Event, Task, Worker
 from cluster.core.ordered import Ordered
@@ -39,6 +39,7 @@ class State:
         "index",
         "lease_ms",
         "lost",
+        "memory_bytes_max",
         "newest_number",
         "newest_place",
         "newest_token",
@@ -55,6 +56,7 @@ class State:
     def __init__(self, *, lease_ms: int, heartbeat_ms: int) -> None:
         self.lease_ms = lease_ms
         self.heartbeat_ms = heartbeat_ms
+        self.memory_bytes_max = UNBOUNDED_BYTES
         self.index = 0
         self.term = 0
         self.cluster_time_ms = 0

@@ -10,6 +10,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "http://127.0.0.1:5000"
+MEMORY_BYTES_MIN = 1 << 20  # Below it not even one task of the largest size would fit.
 
 
 def option(*names: str, variable: str, **settings: Any) -> Callable[[F], F]:
@@ -40,6 +41,13 @@ json_option = option(
     variable="QUORATE_JSON",
     is_flag=True,
     help="Print machine-readable lines.",
+)
+
+memory_option = option(
+    "--memory-bytes-max",
+    variable="QUORATE_MEMORY_BYTES_MAX",
+    type=click.IntRange(min=MEMORY_BYTES_MIN),
+    help="How much each node's tasks may take; by default half of the memory, 4 GiB at most.",
 )
 
 log_level_option = option(

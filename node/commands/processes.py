@@ -12,7 +12,7 @@ from cluster.crashpoints import arm_from_environment
 from cluster.errors import ConfigurationError
 from cluster.settings import LOG_BYTES, ReplicaSettings
 from gateway.defaults import SubmitDefaults
-from node.commands.options import log_level_option, option, url_option
+from node.commands.options import log_level_option, memory_option, option, url_option
 from node.config import (
     parse_address,
     parse_members,
@@ -24,6 +24,7 @@ from node.config import (
 from node.coordinator import NodeSettings, run_node
 from node.log import configure_logging
 from node.loops import run
+from node.memory import memory_bytes_default
 from node.tasks import load_handlers
 from node.worker import TaskWorker, WorkerSettings
 
@@ -93,6 +94,7 @@ BUILT_IN = "node.handlers"
     show_default=True,
     help="How long a silent worker keeps its tasks.",
 )
+@memory_option
 @log_level_option
 def node(
     *,
@@ -107,6 +109,7 @@ def node(
     tls_ca: str | None,
     snapshot_bytes: int,
     lease_seconds: float,
+    memory_bytes_max: int | None,
     log_level: str,
 ) -> int:
     """One coordinator with its gateway, until SIGTERM or Ctrl-C."""
@@ -134,6 +137,7 @@ def node(
             tls=tls,
             snapshot_bytes=snapshot_bytes,
             lease_seconds=lease_seconds,
+            memory_bytes_max=memory_bytes_max or memory_bytes_default(),
         ),
         http=http_address,
         defaults=SubmitDefaults.from_environment(os.environ),

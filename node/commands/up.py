@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cluster.errors import ConfigurationError
-from node.commands.options import json_option, option
+from node.commands.options import json_option, memory_option, option
 from node.narrator import HumanNarrator, JsonNarrator
 from node.up import UpSettings, run_up
 
@@ -58,6 +58,7 @@ from node.up import UpSettings, run_up
     type=click.FloatRange(min=0, min_open=True),
     help="How long a silent worker keeps its tasks; 15, and 3 with --demo.",
 )
+@memory_option
 @click.option("--demo", "wants_demo", is_flag=True, help="Tell the story: the leader is killed.")
 @click.option("--exit", "ends_after_demo", is_flag=True, help="End after the story.")
 @json_option
@@ -69,6 +70,7 @@ def up(
     data: Path | None,
     modules: tuple[str, ...],
     lease_seconds: float | None,
+    memory_bytes_max: int | None,
     wants_demo: bool,
     ends_after_demo: bool,
     wants_json: bool,
@@ -89,6 +91,7 @@ def up(
         # A task that was on its way to a worker through the killed node goes back after one to two
         # heartbeats, each a third of this: nobody should have to wait for that in the story.
         lease_seconds=lease_seconds or (3.0 if wants_demo else 15.0),
+        memory_bytes_max=memory_bytes_max,
         wants_demo=wants_demo,
         ends_after_demo=ends_after_demo,
     )

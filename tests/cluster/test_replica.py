@@ -99,6 +99,15 @@ async def test_a_refusal_is_a_reply(cluster: MakeCluster) -> None:
     assert isinstance(committed.reply, Refused)
 
 
+async def test_the_leaders_memory_bound_is_every_nodes(cluster: MakeCluster) -> None:
+    nodes = await cluster(3, memory_bytes_max=5_000_000)
+    index = (await nodes.leader().propose(a_task())).index
+
+    for replica in nodes.replicas.values():
+        await replica.read(Count(), min_index=index)
+        assert replica.machine.state.memory_bytes_max == 5_000_000
+
+
 async def test_without_a_majority_nothing_handed_over_is_called_certain(
     cluster: MakeCluster,
 ) -> None:

@@ -29,7 +29,7 @@ from tests.cluster.core.workload import entries
 
 NUMBERS = (
     *("index", "term", "cluster_time_ms", "wall_time_ms", "lease_ms", "heartbeat_ms"),
-    *("grace_until_ms", "newest_number", "newest_place", "newest_token"),
+    *("grace_until_ms", "memory_bytes_max", "newest_number", "newest_place", "newest_token"),
 )
 EXAMPLES = int(os.environ.get("QUORATE_TEST_EXAMPLES", "200"))
 

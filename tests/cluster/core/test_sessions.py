@@ -593,3 +593,10 @@ def test_a_shorter_lease_leaves_the_deadlines_in_order(driver):
     driver.after(60_000)
 
     assert (driver.session("v").status, driver.session("w").status) == ("lost", "lost")
+
+
+def test_a_leaders_memory_bound_stays_until_another_says_otherwise(driver):
+    driver.do(BeginTerm("n1", memory_bytes_max=1_000_000))
+    driver.do(BeginTerm("n2"))
+
+    assert driver.machine.state.memory_bytes_max == 1_000_000
