@@ -139,8 +139,11 @@ def list_of(check: Check[T], *, items_max: int, items_min: int = 0) -> Check[tup
     return check_all
 
 
-def string_map(*, entries_max: int, characters_max: int) -> Check[tuple[tuple[str, str], ...]]:
+def string_map(
+    *, entries_max: int, name_characters_max: int, characters_max: int
+) -> Check[tuple[tuple[str, str], ...]]:
     """An object of strings, as pairs in the order of their names."""
+    check_name = text(characters_max=name_characters_max, characters_min=0)
     check_text = text(characters_max=characters_max, characters_min=0)
 
     def check(value: object) -> tuple[tuple[str, str], ...]:
@@ -149,7 +152,7 @@ def string_map(*, entries_max: int, characters_max: int) -> Check[tuple[tuple[st
         if len(value) > entries_max:
             raise refused(f"must have at most {entries_max} members, has {len(value)}")
         return tuple(
-            (each("", check_text, member), each(f".{member[:64]}", check_text, content))
+            (each("", check_name, member), each(f".{member[:64]}", check_text, content))
             for member, content in sorted(value.items())
         )
 

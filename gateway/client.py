@@ -19,8 +19,9 @@ from urllib.parse import quote
 import aiohttp
 import msgpack
 
-from cluster.errors import NoQuorum, OutcomeUnknown
-from gateway.client_errors import WorkerUnknown, refusal
+from cluster.core.commands import Refusal
+from cluster.errors import NoQuorum, OutcomeUnknown, QuorateError
+from gateway.client_errors import ClusterFull, WorkerUnknown, refusal
 from gateway.encoding import Format
 from gateway.ids import new_id
 
@@ -33,7 +34,8 @@ _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the 
 _UNREACHED = 0
 _LOST = 504
 _UNKNOWN = frozenset({502, 504})
-_TRIED_AGAIN = frozenset({_UNREACHED, 429, 503, *_UNKNOWN})
+_FULL = 429
+_TRIED_AGAIN = frozenset({_UNREACHED, _FULL, 503, *_UNKNOWN})
 
 
 class _Request(NamedTuple):
@@ -179,6 +181,7 @@ class Client:
 
         Raises:
             RequestRefused: the answer was no.
+            ClusterFull: so it was, until patience was at its end.
             NoQuorum: none answered in time, and it did not happen.
             OutcomeUnknown: none answered in time, and it may have happened.
         """
@@ -194,8 +197,9 @@ class Client:
                 raise refusal(status, answer)
             may_have_happened |= status in _UNKNOWN
             self._current = (self._current + 1) % len(self._urls)
-            trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"
-            await self._pause(tries, until, trouble, may_have_happened=may_have_happened)
+            if not await self._pause(tries, until):
+                trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"
+                raise self._gave_up(answer, trouble, may_have_happened=may_have_happened)
         raise AssertionError("unreachable: the count has no end")
 
     async def _ask(self, url: str, request: _Request) -> tuple[int, Object]:
@@ -214,16 +218,23 @@ class Client:
         except (aiohttp.ClientError, TimeoutError) as error:
             return _LOST, {"detail": f"the answer was lost: {type(error).__name__} {error}"}
 
-    async def _pause(
-        self, tries: int, until: float, trouble: str, *, may_have_happened: bool
-    ) -> None:
-        """Wait a little after each round of all URLs, or give up when patience is at its end."""
+    async def _pause(self, tries: int, until: float) -> bool:
+        """Wait a little after each round of all URLs; False when patience is at its end."""
         rounds, place = divmod(tries, len(self._urls))
         pause = 0.0 if place else _PAUSES_SECONDS[min(rounds, len(_PAUSES_SECONDS)) - 1]
         if asyncio.get_running_loop().time() + pause >= until:
-            said = f"no gateway of {', '.join(self._urls)} answered in time; the last: {trouble}"
-            raise OutcomeUnknown(said) if may_have_happened else NoQuorum(said)
+            return False
         await asyncio.sleep(pause)
+        return True
+
+    def _gave_up(self, answer: Object, trouble: str, *, may_have_happened: bool) -> QuorateError:
+        """What to raise after the last try, which brought *answer*."""
+        said = f"no gateway of {', '.join(self._urls)} answered in time; the last: {trouble}"
+        if may_have_happened:
+            return OutcomeUnknown(said)
+        if answer.get("code") == Refusal.CLUSTER_FULL:
+            return ClusterFull(_FULL, answer)
+        return NoQuorum(said)
 
 
 def _read(content_type: str, content: bytes) -> Object:

@@ -8,6 +8,7 @@ QuorateError
     ├── WorkerUnknown       register
     ├── WorkerLost          the session ended: register anew
     ├── LeaseLost           another lease superseded this one: drop the run
+    ├── ClusterFull         there was no room for a task, as long as the client was patient
     └── InvalidRequest      `errors` names each wrong field
 """
 
@@ -20,7 +21,7 @@ from cluster.errors import QuorateError
 
 
 class RequestRefused(QuorateError):
-    """The cluster answered, and the answer is no. Repeating it changes nothing."""
+    """The cluster answered, and the answer is no. Repeating it at once changes nothing."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
@@ -46,6 +47,10 @@ class LeaseLost(RequestRefused):
     """The lease was superseded or taken back: nothing of this run counts any more."""
 
 
+class ClusterFull(RequestRefused):
+    """The cluster has no room for another task. It is safe to repeat, later."""
+
+
 class InvalidRequest(RequestRefused):
     """The request's own fields are wrong; `errors` names each."""
 
@@ -55,6 +60,7 @@ _BY_CODE: Mapping[str, type[RequestRefused]] = {
     "worker_unknown": WorkerUnknown,
     "worker_lost": WorkerLost,
     "lease_lost": LeaseLost,
+    "cluster_full": ClusterFull,
     "invalid": InvalidRequest,
 }
 

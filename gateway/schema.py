@@ -42,6 +42,7 @@ UNSERVED_SUBMISSION = frozenset({"depends_on", "on_dependency", "key", "idempote
 check_type = checks.text(characters_max=255)
 check_name = checks.name()
 check_tag = checks.text(characters_max=128)
+check_meta = checks.string_map(entries_max=64, name_characters_max=256, characters_max=1_024)
 check_token = checks.integer(1, (1 << 63) - 1)
 check_timeout = checks.thousandths(0.001, SECONDS_MAX)
 _TRACEPARENT = re.compile(
@@ -78,7 +79,7 @@ def new_task(
     delay_ms = fields.optional("delay", checks.thousandths(0, SECONDS_MAX), 0)
     run_at_ms = fields.optional("run_at", checks.instant, None)
     requires = fields.optional("requires", checks.list_of(check_tag, items_max=32), ())
-    meta = fields.optional("meta", checks.string_map(entries_max=64, characters_max=1_024), ())
+    meta = fields.optional("meta", check_meta, ())
     policy = _policy(fields, standard)
     fields.close(unserved=UNSERVED_SUBMISSION)
     return NewTask(

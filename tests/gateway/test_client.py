@@ -12,6 +12,7 @@ from aiohttp import web
 from cluster.errors import NoQuorum, OutcomeUnknown
 from gateway.client import Client
 from gateway.client_errors import (
+    ClusterFull,
     InvalidRequest,
     LeaseLost,
     RequestRefused,
@@ -91,7 +92,13 @@ async def test_nobody_reached_means_that_it_did_not_happen(free_port: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [("outcome_unknown", OutcomeUnknown), ("no_quorum", NoQuorum)]
+    ("code", "error"),
+    [
+        ("outcome_unknown", OutcomeUnknown),
+        ("no_quorum", NoQuorum),
+        ("overloaded", NoQuorum),
+        ("cluster_full", ClusterFull),
+    ],
 )
 async def test_an_answer_that_stays_out_says_whether_it_may_have_happened(
     code: str, error: type[Exception]

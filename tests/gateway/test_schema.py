@@ -156,6 +156,7 @@ def test_a_well_formed_trace_is_carried_and_another_ignored() -> None:
         ({"meta": []}, "meta", "object of strings"),
         ({"meta": {"a": 1}}, "meta.a", "must be a string"),
         ({"meta": {"a": "x" * 1_025}}, "meta.a", "0 to 1024 characters, has 1025"),
+        ({"meta": {"x" * 257: ""}}, "meta", "0 to 256 characters, has 257"),
         ({"meta": {str(n): "" for n in range(65)}}, "meta", "at most 64 members, has 65"),
         ({"depends_on": []}, "depends_on", "not served by this version"),
         ({"key": "a"}, "key", "not served by this version"),
