@@ -19,12 +19,12 @@ _LIMITS = (
 
 
 def memory_bytes_default(*, nodes: int = 1) -> int:
-    """Half of this machine's memory, or of its container's, parted among *nodes*; 4 GiB at most.
+    """A third of the machine's memory, or of the container's, parted among *nodes*; 4 GiB at most.
 
-    The other half is for the process itself, the log's newest part and what a snapshot's child
-    must copy while the state goes on changing.
+    While a snapshot is taken, the child that writes it comes to hold a copy of most records; and
+    the log since the last snapshot, which is kept in memory, may grow to half of its size.
     """
-    return min(memory_bytes() // (2 * nodes), DEFAULT_BYTES_CAP)
+    return min(memory_bytes() // (3 * nodes), DEFAULT_BYTES_CAP)
 
 
 def memory_bytes(limits: Iterable[Path] = _LIMITS) -> int:

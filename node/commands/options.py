@@ -47,7 +47,7 @@ memory_option = option(
     "--memory-bytes-max",
     variable="QUORATE_MEMORY_BYTES_MAX",
     type=click.IntRange(min=MEMORY_BYTES_MIN),
-    help="How much each node's tasks may take; by default half of the memory, 4 GiB at most.",
+    help="How much each node's tasks may take; by default a third of the memory, 4 GiB at most.",
 )
 
 log_level_option = option(

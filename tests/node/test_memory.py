@@ -28,5 +28,5 @@ def test_a_container_has_no_more_than_its_limit(tmp_path: Path, told: str, expec
 
 
 def test_nodes_of_one_machine_share_what_one_would_have() -> None:
-    assert memory_bytes_default() <= min(MACHINE_BYTES // 2, DEFAULT_BYTES_CAP)
-    assert memory_bytes_default(nodes=1_000) == memory_bytes() // 2_000
+    assert memory_bytes_default() <= min(MACHINE_BYTES // 3, DEFAULT_BYTES_CAP)
+    assert memory_bytes_default(nodes=1_000) == memory_bytes() // 3_000
