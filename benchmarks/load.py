@@ -33,7 +33,7 @@ def make_commands(
     for number in itertools.count():
         yield Submit(
             tuple(
-                NewTask(
+                NewTask.of(
                     f"{number:08x}-{task:04x}-7000-8000-{prefix:012x}",
                     "benchmark",
                     payload,

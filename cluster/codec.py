@@ -1,9 +1,10 @@
 """Commands and log entries <-> msgpack, each with its version.
 
 An entry is `[version, cluster time, wall time, [[origin, request, [command, …]], …]]` and a command
-`[op code, field, …]` in the order of its type's fields. Op codes are never used again for another
-op; fields are only ever appended, with a default that means what their absence meant. A snapshot is
-the sections of `core/dumping.py`, each packed by itself.
+`[op code, field, …]` in the order of its type's fields; a task's kind is packed by itself, as
+bytes, so that it is decoded once for all tasks that share it. Op codes are never used again for
+another op; fields are only ever appended, with a default that means what their absence meant. A
+snapshot is the sections of `core/dumping.py`, each packed by itself.
 
 Not for several threads at once: the packer is shared.
 """
@@ -23,11 +24,12 @@ import msgpack
 from cluster.core import commands, dumping
 from cluster.core.commands import Command, Submit
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, Event, NewTask, Policy
+from cluster.core.model import NO_EXTRAS, Event, Extras, Kind, NewTask, Policy
 from cluster.errors import StorageDamaged, UnsupportedVersion, WireError
 
 ENTRY_VERSION = 1
 SNAPSHOT_VERSION = dumping.SNAPSHOT_VERSION
+KINDS_REMEMBERED_MAX = 4_096  # Each way.
 STRING_CHARACTERS_MAX = 200  # What `describe` shows of a string.
 
 # The one table of op codes. Append only.
@@ -200,8 +202,15 @@ def describe(entry: LogEntry) -> dict[str, Any]:
 
 def _described(command: Command[Any]) -> dict[str, Any]:
     if isinstance(command, Submit):
-        return {"tasks": [_cut(task._asdict()) for task in command.tasks]}
+        return {"tasks": [_cut(_flat(task)) for task in command.tasks]}
     return _cut({field.name: getattr(command, field.name) for field in fields(command)})
+
+
+def _flat(task: NewTask) -> dict[str, Any]:
+    values = task._asdict()
+    kind = values.pop("kind")
+    extras = values.pop("extras") or NO_EXTRAS
+    return {**values, **kind._asdict(), **extras._asdict()}
 
 
 def _cut(values: dict[str, Any]) -> dict[str, Any]:
@@ -250,35 +259,41 @@ def _submit(tasks: tuple[Any, ...]) -> Submit:
 
 def _new_task(
     id_: str,
-    type_: str,
     payload: bytes,
-    content_type: str,
-    queue: str,
-    priority: int,
-    delay_ms: int,
-    run_at_ms: int | None,
-    policy: tuple[Any, ...],
-    *rest: Any,
+    kind: bytes,
+    delay_ms: int = 0,
+    run_at_ms: int | None = None,
+    extras: tuple[Any, ...] | None = None,
 ) -> NewTask:
-    """Words that many tasks share are shared in memory, and so are equal policies."""
     return NewTask(
         id_,
-        intern(type_),
         payload,
-        intern(content_type),
-        intern(queue),
-        priority,
+        _kind(kind),
         delay_ms,
         run_at_ms,
-        _policy(policy),
-        *rest,
+        None if extras is None else Extras(*extras),
     )
 
 
-@lru_cache(maxsize=1_024)
-def _policy(values: tuple[Any, ...]) -> Policy:
-    max_attempts, backoff, *rest = values
-    return Policy(max_attempts, Backoff(*backoff), *rest)
+@lru_cache(maxsize=KINDS_REMEMBERED_MAX)
+def _kind(packed: bytes) -> Kind:
+    """The kind that `_packed_kind` packed. Tasks of one kind share it in memory."""
+    return Kind.of_plain(_unpack(packed))
+
+
+@lru_cache(maxsize=KINDS_REMEMBERED_MAX)
+def _packed_kind(kind: Kind) -> bytes:
+    packed: bytes = _pack(kind)
+    return packed
+
+
+def _submit_values(command: Submit) -> tuple[Any, ...]:
+    """A submission's fields, each task's kind packed by itself: it is decoded only once."""
+    tasks = [
+        (task.id, task.payload, _packed_kind(task.kind), *task[_KIND_PLACE + 1 :])
+        for task in command.tasks
+    ]
+    return (tasks,)
 
 
 def _array_header(length: int) -> bytes:
@@ -300,5 +315,7 @@ def _values(command_type: type[Command[Any]]) -> Callable[[Any], Iterable[Any]]:
 
 
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+_KIND_PLACE = NewTask._fields.index("kind")
 _PACKERS = {command_type: (code, _values(command_type)) for code, command_type in _OPS}
+_PACKERS[Submit] = (1, _submit_values)
 _BUILDERS: dict[int, Callable[..., Command[Any]]] = dict(_OPS) | {1: _submit}

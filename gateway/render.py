@@ -11,7 +11,7 @@ from cluster.core.model import Backoff, Lease
 from cluster.core.queries import TaskView, WorkerView
 from cluster.status import ClusterStatus, MemberStatus
 from gateway import instants
-from gateway.encoding import Format, Stored
+from gateway.encoding import Stored
 
 
 def task(view: TaskView) -> dict[str, object]:
@@ -41,8 +41,8 @@ def task(view: TaskView) -> dict[str, object]:
         "retry_at": instants.written(view.retry_at_ms),
         "worker_id": view.worker_id,
         "lease_token": view.lease_token,
-        "progress": _outcome(view.progress),
-        "result": _outcome(view.result),
+        "progress": _outcome(view.progress, view.progress_content_type),
+        "result": _outcome(view.result, view.result_content_type),
         "error": view.error,
         "cancel_requested": view.cancel_requested,
         "waiting_for": view.waiting_for,
@@ -129,5 +129,7 @@ def _backoff(backoff: Backoff) -> Mapping[str, object]:
     }
 
 
-def _outcome(payload: bytes | None) -> object:
-    return None if payload is None else Stored(payload, Format.MSGPACK)
+def _outcome(payload: bytes | None, content_type: str | None) -> object:
+    if payload is None or content_type is None:
+        return None
+    return Stored(payload, content_type)

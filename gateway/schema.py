@@ -82,7 +82,7 @@ def new_task(
     meta = fields.optional("meta", check_meta, ())
     policy = _policy(fields, standard)
     fields.close(unserved=UNSERVED_SUBMISSION)
-    return NewTask(
+    return NewTask.of(
         id=task_id or new_id(),
         type=type_,
         payload=bounded(encode(data, written_in), "data"),
@@ -145,7 +145,8 @@ def complete(body: object, *, task_id: str, written_in: Format) -> Complete:
     token = fields.required("lease_token", check_token)
     result = fields.optional("result", checks.anything, None)
     fields.close()
-    return Complete(task_id, token, _outcome(result, "result", written_in))
+    written = bounded(encode(result, written_in), "result")
+    return Complete(task_id, token, written, written_in.value)
 
 
 def fail(body: object, *, task_id: str) -> Fail:
@@ -173,7 +174,8 @@ def report(body: object, *, task_id: str, written_in: Format) -> Report:
     token = fields.required("lease_token", check_token)
     progress = fields.required("progress", checks.anything)
     fields.close()
-    return Report(task_id, token, _outcome(progress, "progress", written_in))
+    written = bounded(encode(progress, written_in), "progress")
+    return Report(task_id, token, written, written_in.value)
 
 
 def nothing(body: object) -> None:
@@ -237,16 +239,6 @@ def _check_string(value: object) -> str:
     if isinstance(value, str):
         return value
     raise checks.refused("must be a string")
-
-
-def _outcome(value: object, field: str, written_in: Format) -> bytes:
-    """A result or progress as it is stored: msgpack, for neither record has a content type.
-
-    The limit counts the bytes of the sender's own format: what was taken in as a task's data can
-    go out as its result.
-    """
-    bounded(encode(value, written_in), field)
-    return encode(value, Format.MSGPACK)
 
 
 def _traceparent(headers: Mapping[str, str]) -> str | None:

@@ -128,14 +128,16 @@ async def _submitted(call: Call, new: NewTask) -> Committed[Submitted]:
         if known is None or not _is_same_data(known, new):
             raise
     # The machine compares bytes, and all the rest of the body: so give it the bytes that it knows.
-    same = new._replace(payload=known.payload, content_type=known.content_type)
+    same = new._replace(
+        payload=known.payload, kind=new.kind._replace(content_type=known.content_type)
+    )
     return await call.service.propose(Submit((same,)))
 
 
 def _is_same_data(known: TaskView, new: NewTask) -> bool:
     return is_same(
         decode_stored(known.payload, known.content_type),
-        decode_stored(new.payload, new.content_type),
+        decode_stored(new.payload, new.kind.content_type),
     )
 
 

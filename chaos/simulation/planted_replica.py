@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import ExitStack
 from typing import Any
 
@@ -133,8 +134,9 @@ def _late_completion_accepted(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def complete(state: State, command: commands.Complete) -> Any:
             task = state.task(command.namespace, command.task_id)
-            if task is not None and task.worker_id is not None and task.lease_token is not None:
-                command = commands.Complete(task.id, task.lease_token, command.result)
+            run = None if task is None else task.run
+            if run is not None and run.worker_id is not None and run.lease_token is not None:
+                command = dataclasses.replace(command, lease_token=run.lease_token)
             return original(state, command)
 
         return complete
@@ -148,7 +150,8 @@ def _submit_ids_forgotten(stack: ExitStack) -> None:
         def submit(state: State, command: commands.Submit) -> Any:
             known = state.spaces.get("default")
             for new in command.tasks if known is not None else ():
-                known.tasks.pop(new.id, None)  # type: ignore[union-attr]
+                if known.tasks.get(new.id) is not None:  # type: ignore[union-attr]
+                    del known.tasks[new.id]  # type: ignore[union-attr]
             return original(state, command)
 
         return submit

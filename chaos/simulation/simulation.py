@@ -276,7 +276,7 @@ class _Probe(Client):
 
 
 def _a_task(task_id: str, tag: str) -> Submit:
-    return Submit((NewTask(task_id, "echo", b"", "text/plain", submitted_by=tag),))
+    return Submit((NewTask.of(task_id, "echo", b"", "text/plain", submitted_by=tag),))
 
 
 def simulate(plan: Plan, *, bug: str | None = None) -> Report:

@@ -30,7 +30,7 @@ from cluster.core.commands import (
     Release,
     Submit,
 )
-from cluster.core.model import Backoff, Lease, NewTask, Policy
+from cluster.core.model import Backoff, Extras, Lease, NewTask, Policy
 from cluster.core.queries import Count, GetTask, Query, WorkerLeases
 from cluster.errors import NotCaughtUp, NotCommitted
 from cluster.replica import Replica
@@ -132,7 +132,9 @@ class Submitter(Client):
     async def _submit(self) -> None:
         tasks = tuple(self._new_task() for _ in range(self.dice.choice((1, 1, 1, 5))))
         await self.write_until_known(
-            lambda tag: Submit(tuple(task._replace(submitted_by=tag) for task in tasks))
+            lambda tag: Submit(
+                tuple(task._replace(extras=Extras(submitted_by=tag)) for task in tasks)
+            )
         )
         if self.dice.random() < 0.1:
             await self.read(GetTask(tasks[0].id), kind=self.dice.choice((Kind.READ, Kind.STALE)))
@@ -140,7 +142,7 @@ class Submitter(Client):
     def _new_task(self) -> NewTask:
         self._tasks += 1
         roll = self.dice
-        return NewTask(
+        return NewTask.of(
             f"{self.name}-{self._tasks}",
             roll.choice(("echo", "sum")),
             roll.randbytes(roll.randint(0, self.payload_bytes)),
@@ -237,8 +239,8 @@ def _is_over(attempt: Attempt) -> bool:
 def tag_of(command: Command[Any]) -> str | None:
     """The tag that a client put into *command*."""
     match command:
-        case Submit(tasks) if tasks:
-            return tasks[0].submitted_by
+        case Submit((NewTask(extras=Extras(submitted_by=tag)), *_)):
+            return tag
         case Register():
             return command.name
         case Heartbeat():

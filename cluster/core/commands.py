@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
-from cluster.core.model import DEFAULT_NAMESPACE, Lease, NewTask, TaskStatus
+from cluster.core.model import (
+    DEFAULT_NAMESPACE,
+    UNKNOWN_CONTENT_TYPE,
+    Lease,
+    NewTask,
+    TaskStatus,
+)
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -180,6 +186,7 @@ class Complete(Command[Settled | Refused]):
     task_id: str
     lease_token: int
     result: bytes
+    content_type: str = UNKNOWN_CONTENT_TYPE
     namespace: str = DEFAULT_NAMESPACE
 
 
@@ -213,6 +220,7 @@ class Report(Command[Settled | Refused]):
     task_id: str
     lease_token: int
     progress: bytes
+    content_type: str = UNKNOWN_CONTENT_TYPE
     namespace: str = DEFAULT_NAMESPACE
 
 

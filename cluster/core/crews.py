@@ -1,24 +1,27 @@
 """Who could take work: the active workers, in crews that take the same work.
 
 A crew is all active workers of one namespace that state the same queues, types and tags. Its
-members with room stand in order of load: the share of slots in use, then who was served longest
-ago, so that equals take turns. Nothing here decides who runs what: `matching.py` does.
+members with room stand in order of load: the thousandths of its slots in use, then who was served
+longest ago, so that equals take turns. Nothing here decides who runs what: `matching.py` does.
 """
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from cluster.core.model import Task, Worker
 from cluster.core.ordered import Ordered
-from cluster.core.ready import Head, Lane, Market, Ready
+from cluster.core.ready import Lane, Market, Ready, by_turn, market_key
 
 Profile = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-Seat = tuple[int, int, int, Worker]  # Load in thousandths, newest token, number, and the worker.
+
+by_seat = attrgetter("seat")
 
 
 class Crew:
     """Workers that are interchangeable. It stands while it has members."""
 
-    __slots__ = ("available", "markets", "members", "profile", "seats", "tags", "types")
+    __slots__ = ("available", "markets", "members", "profile", "tags", "types")
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -26,21 +29,16 @@ class Crew:
         self.tags = profile[3]
         self.markets: list[Market] = []  # Those whose queue and required tags fit.
         self.members = 0
-        self.available: Ordered[Seat] = Ordered()  # The members that have room.
-        self.seats: dict[int, Seat] = {}  # The same, by worker number.
+        self.available: Ordered[Worker] = Ordered(by_seat)  # The members that have room.
 
     def serves(self, type_: str) -> bool:
         """Whether its members run tasks of this type."""
         return not self.types or type_ in self.types
 
-    def best(self) -> Head | None:
-        """The rank of the first task that it serves, in whichever lane."""
-        best: Head | None = None
-        for market in self.markets:
-            head = market.best(self.types)
-            if head is not None and (best is None or head < best):
-                best = head
-        return best
+    def best(self) -> Lane | None:
+        """The lane whose first task goes first, of all that it serves."""
+        heads = [market.best(self.types) for market in self.markets]
+        return min((lane for lane in heads if lane is not None), key=by_turn, default=None)
 
 
 class Crews:
@@ -82,13 +80,13 @@ class Crews:
         if crew is None:
             worker.room = 0
             return
-        seat = crew.seats.pop(worker.number, None)
-        if seat is not None:
-            crew.available.remove(seat)
+        if worker.seat is not None:
+            crew.available.remove(worker)
+            worker.seat = None
         if room > 0:
             load = len(worker.leases) * 1_000 // worker.slots
-            seat = crew.seats[worker.number] = (load, worker.newest_token, worker.number, worker)
-            crew.available.add(seat)
+            worker.seat = (load, worker.newest_token, worker.number)
+            crew.available.add(worker)
         if is_more:
             self.fresh[crew] = None
 
@@ -96,7 +94,7 @@ class Crews:
         """Let a pending task wait at its place where the crews that serve it will look."""
         market = ready.market_of(task)
         if market is None:
-            market = ready.open((task.namespace, task.queue, task.requires))
+            market = ready.open(market_key(task))
             for crew in self.by_queue.get(market.key[:2], ()):
                 self._attend(crew, market)
         self.fresh[ready.add(market, task)] = None

@@ -17,9 +17,19 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from cluster.core import leasing, lifecycle
 from cluster.core.crews import Crew
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, Policy, Task, TaskStatus, Worker, WorkerStatus
+from cluster.core.model import (
+    Extras,
+    Kind,
+    Moment,
+    Run,
+    Task,
+    TaskStatus,
+    Worker,
+    WorkerStatus,
+)
 from cluster.core.ready import Lane
 from cluster.core.state import Space
 
@@ -33,17 +43,23 @@ R = TypeVar("R")
 
 # What the header holds of the state, after the version and the hash. Append only.
 _HEADER = (
-    *("index", "term", "cluster_time_ms", "wall_time_ms"),
+    *("now.index", "now.term", "now.cluster_ms", "now.wall_ms"),
     *("lease_ms", "heartbeat_ms", "grace_until_ms"),
     *("newest_number", "newest_place", "newest_token", "memory_bytes_max"),
 )
+# What comes by itself or follows from the rest: the last fields of their records.
+_FOLLOWS = ("run", "timer", "timeout", "seat")
 _FIELDS: Mapping[type, tuple[str, ...]] = MappingProxyType(
-    {record: tuple(field.name for field in fields(record)) for record in (Task, Worker)}
+    {
+        record: tuple(field.name for field in fields(record) if field.name not in _FOLLOWS)
+        for record in (Task, Run, Worker)
+    }
 )
 # Fields of few values: a section holds each value once, and memory does as well.
 _SHARED = (
-    *("type", "content_type", "namespace", "queue", "policy", "requires", "submitted_by"),
-    *("status", "worker_id", "queues", "types", "tags", "node"),
+    *("kind", "extras", "created", "status", "worker_id", "node"),
+    *("progress_content_type", "result_content_type"),
+    *("namespace", "queues", "types", "tags"),
 )
 
 
@@ -63,8 +79,8 @@ def _contents(machine: Machine) -> Iterator[tuple[Any, ...]]:
     for name, space in state.spaces.items():
         tally = space.tally
         yield "space", name, tally.submitted_ever, tally.removed_ever, tally.completed_ever
-        for tasks in _batches(space.tasks.values(), _task_bytes):
-            yield "tasks", *_columns(tasks)
+        for tasks in _batches(space.listing, _task_bytes):
+            yield "tasks", *_tasks_and_runs(tasks)
         for workers in _batches(space.workers.values(), _worker_bytes):
             yield "workers", *_columns(workers)
     for numbers in _batches(state.sessions):
@@ -96,19 +112,23 @@ def _batches(
 def _task_bytes(task: Task) -> int:
     """What its submitter and its worker may make large."""
     size = len(task.payload)
-    if task.result is not None:
-        size += len(task.result)
-    if task.progress is not None:
-        size += len(task.progress)
-    if task.error is not None:
-        size += len(task.error)
-    for key, value in task.meta:
-        size += len(key) + len(value)
+    if task.extras is not None:
+        size += sum([len(key) + len(value) for key, value in task.extras.meta])
+    run = task.run
+    if run is not None:
+        size += len(run.result or b"") + len(run.progress or b"") + len(run.error or "")
     return size
 
 
 def _worker_bytes(worker: Worker) -> int:
     return 50 * len(worker.leases)  # About a token and a UUID each.
+
+
+def _tasks_and_runs(tasks: Sequence[Task]) -> tuple[Any, ...]:
+    """The tasks' columns, the places of those that have a run, and the columns of these runs."""
+    started = [at for at, task in enumerate(tasks) if task.run is not None]
+    runs = [tasks[at].run for at in started]
+    return tuple(_columns(tasks)), bytes(started), tuple(_columns(runs)) if runs else ()
 
 
 def _columns(records: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -151,6 +171,7 @@ class Loader:
         self._space: Space  # The one that is being filled: there is none before the first.
         self._workers: dict[int, Worker] = {}  # Those whose session has not come yet, by number.
         self._fresh: dict[Lane | Crew, None] = {}
+        self._newest_moment = Moment(0, 0, 0, 0)
         self._values: dict[Any, Any] = {}  # Of the shared fields, each once.
         self._read: Mapping[str, Callable[..., None]] = {
             "header": self._header,
@@ -199,8 +220,10 @@ class Loader:
                 f"snapshot of version {version}; this program knows up to {SNAPSHOT_VERSION}"
             )
         self._machine.state_hash = state_hash
-        for name, value in zip(_HEADER, values, strict=True):
-            setattr(self._machine.state, name, value)
+        state = self._machine.state
+        state.now = Moment(*values[:4])
+        for name, value in zip(_HEADER[4:], values[4:], strict=True):
+            setattr(state, name, value)
 
     def _begin_space(
         self, name: str, submitted_ever: int, removed_ever: int, completed_ever: int
@@ -211,25 +234,30 @@ class Loader:
         tally.removed_ever = removed_ever
         tally.completed_ever = completed_ever
 
-    def _tasks(self, *columns: Any) -> None:
+    def _tasks(self, columns: Sequence[Any], started: bytes, run_columns: Sequence[Any]) -> None:
+        tasks = list(self._records(Task, columns, count=len(columns[0])))  # Ids all differ.
+        runs = self._records(Run, run_columns, count=len(started))
+        for at, run in zip(started, runs, strict=True):
+            tasks[at].run = run
+        for task in tasks:
+            self._put_in(task)
+
+    def _put_in(self, task: Task) -> None:
         state = self._machine.state
         space = self._space
-        for task in self._records(Task, columns, status=TaskStatus):
-            space.tasks[task.id] = task
-            space.listing.add((task.number, task))
-            space.tally.by_status[task.status] += 1
-            if task.due_ms is not None:
-                state.timers.add((task.due_ms, task.number, task))
-            if task.status is TaskStatus.PENDING:
-                state.crews.wait(task, state.ready)
-            elif task.status is TaskStatus.PROCESSING and task.policy.timeout_ms is not None:
-                assert task.leased_at_ms is not None, "a running task was leased once"
-                state.timeouts.add((task.leased_at_ms + task.policy.timeout_ms, task.number, task))
+        space.tasks[task.id] = task
+        space.listing.add(task)
+        space.tally.by_status[task.status] += 1
+        lifecycle.set_timer(state, task)
+        if task.status is TaskStatus.PENDING:
+            state.crews.wait(task, state.ready)
+        elif task.status is TaskStatus.PROCESSING:
+            leasing.set_timeout(state, task)
 
     def _some_workers(self, *columns: Any) -> None:
         state = self._machine.state
         space = self._space
-        for worker in self._records(Worker, columns, status=WorkerStatus):
+        for worker in self._records(Worker, columns, count=len(columns[0])):
             worker.id = self._one(worker.id)
             worker.leases = self._leases(worker.leases)  # They came as pairs.
             space.workers[worker.id] = self._workers[worker.number] = worker
@@ -272,13 +300,17 @@ class Loader:
         state.crews.fresh = self._fresh  # In place of all that became so by being loaded.
         self._is_whole = True
 
-    def _records(
-        self, of: type[R], columns: Sequence[Any], *, status: Callable[[Any], Any]
-    ) -> Iterator[R]:
+    def _records(self, of: type[R], columns: Sequence[Any], *, count: int) -> Iterator[R]:
         """Records from the columns of as many fields as the dump knew; newer ones have defaults."""
+        if count == 0:
+            return iter(())
+        make: dict[str, Callable[[Any], Any]] = {
+            "status": WorkerStatus if of is Worker else TaskStatus,
+            "kind": self._kind,
+            "extras": _extras,
+            "created": self._moment,
+        }
         names = _FIELDS[of][: len(columns)]
-        count = len(columns[0])  # Of the ids, which all differ.
-        make: dict[str, Callable[[Any], Any]] = {"status": status, "policy": self._policy}
         read: list[Iterable[Any]] = []
         for name, column in zip(names, columns, strict=True):
             values = column
@@ -293,11 +325,20 @@ class Loader:
         tasks = self._space.tasks
         return {token: tasks[task_id].id for token, task_id in pairs}
 
-    def _policy(self, values: tuple[Any, ...]) -> Policy:
-        max_attempts, backoff, *rest = values
-        policy: Policy = self._one(Policy(max_attempts, Backoff(*backoff), *rest))
-        return policy
+    def _kind(self, values: tuple[Any, ...]) -> Kind:
+        kind: Kind = self._one(Kind.of_plain(values))
+        return kind
+
+    def _moment(self, values: tuple[int, ...]) -> Moment:
+        """The one of a whole entry: its tasks stand side by side."""
+        if self._newest_moment != values:
+            self._newest_moment = Moment(*values)
+        return self._newest_moment
 
     def _one(self, value: Any) -> Any:
         """The one of all equal values that is kept."""
         return self._values.setdefault(value, value)
+
+
+def _extras(values: tuple[Any, ...] | None) -> Extras | None:
+    return None if values is None else Extras(*values)

@@ -5,23 +5,25 @@ Everything that the machine keeps beside tasks and workers follows from them; he
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from cluster.core import leasing, lifecycle, sessions
-from cluster.core.crews import Profile
+from cluster.core.crews import Profile, by_seat
 from cluster.core.machine import Machine
 from cluster.core.matching import least_loaded
 from cluster.core.model import (
     DELIVERIES_KILLED_MAX,
     SLOTS_MAX,
+    Run,
     Task,
     TaskStatus,
     Worker,
     WorkerStatus,
+    due_key,
 )
-from cluster.core.ready import Market
-from cluster.core.state import State
+from cluster.core.ready import PLACE_STEP, Market, by_turn, market_key, turn_of
+from cluster.core.state import State, by_timeout
 
 
 def check(machine: Machine) -> list[str]:
@@ -48,7 +50,7 @@ def _spaces(state: State) -> Iterator[str]:
         active = sum(worker.status is WorkerStatus.ACTIVE for worker in space.workers.values())
         if tally.workers_active != active:
             yield f"{name}: {tally.workers_active} workers counted as active, {active} there"
-        listed = [task.id for _, task in space.listing]
+        listed = [task.id for task in space.listing]
         if listed != [task.id for task in sorted(space.tasks.values(), key=_number)]:
             yield f"{name}: the listing is not the tasks in order of submission"
 
@@ -58,20 +60,25 @@ def _tasks(state: State) -> Iterator[str]:
     for key, task in _all_tasks(state):
         if key != task.id:
             yield f"task {task.id} is kept as {key}"
-        if task.status.is_final != (task.finished_at_ms is not None):
-            yield f"task {task.id} is {task.status} and finished at {task.finished_at_ms}"
-        if (task.status is TaskStatus.RETRYING) != (task.retry_at_ms is not None):
-            yield f"task {task.id} is {task.status} and retries at {task.retry_at_ms}"
-        if (task.lease_token or 0) > state.newest_token:
-            yield f"task {task.id} has token {task.lease_token} of {state.newest_token} given"
-        if task.late_token is not None and task.status is not TaskStatus.PENDING:
+        run = task.run or Run()
+        if task.status.is_final != (run.finished_at_ms is not None):
+            yield f"task {task.id} is {task.status} and finished at {run.finished_at_ms}"
+        if (task.status is TaskStatus.RETRYING) != (run.retry_at_ms is not None):
+            yield f"task {task.id} is {task.status} and retries at {run.retry_at_ms}"
+        if (run.lease_token or 0) > state.newest_token:
+            yield f"task {task.id} has token {run.lease_token} of {state.newest_token} given"
+        if run.late_token is not None and task.status is not TaskStatus.PENDING:
             yield f"task {task.id} is {task.status} and has a late token"
-        if task.late_token not in (None, task.lease_token):
-            yield f"task {task.id}: late token {task.late_token} is not the newest"
-        if task.attempts > task.policy.max_attempts or task.killed > DELIVERIES_KILLED_MAX:
-            yield f"task {task.id} failed {task.attempts} times and was killed {task.killed} times"
-        if task.attempts > task.deliveries:
-            yield f"task {task.id}: {task.attempts} attempts of {task.deliveries} deliveries"
+        if run.late_token not in (None, run.lease_token):
+            yield f"task {task.id}: late token {run.late_token} is not the newest"
+        if run.attempts > task.kind.policy.max_attempts or run.killed > DELIVERIES_KILLED_MAX:
+            yield f"task {task.id} failed {run.attempts} times and was killed {run.killed} times"
+        if run.attempts > run.deliveries:
+            yield f"task {task.id}: {run.attempts} attempts of {run.deliveries} deliveries"
+        if (run.result is None) != (run.result_content_type is None):
+            yield f"task {task.id} has a result without a content type, or the other way round"
+        if (run.progress is None) != (run.progress_content_type is None):
+            yield f"task {task.id} has progress without a content type, or the other way round"
 
 
 def _workers(state: State) -> Iterator[str]:
@@ -100,11 +107,18 @@ def _leases(state: State) -> Iterator[str]:
                 yield f"lease {token} was given for {given[token]} and for {task_id}"
             given[token] = task_id
             task = tasks.get(task_id)
-            if task is None or not leasing.is_current(task, token) or task.worker_id != worker.id:
+            if not _holds(worker, task, token):
                 yield f"worker {worker.id} holds lease {token} on {task_id}, which is not its own"
     for _, task in _all_tasks(state):
-        if task.status is TaskStatus.PROCESSING and given.get(task.lease_token or 0) != task.id:
-            yield f"task {task.id} runs under lease {task.lease_token}, which no worker holds"
+        newest = task.run.lease_token if task.run else None
+        if task.status is TaskStatus.PROCESSING and given.get(newest or 0) != task.id:
+            yield f"task {task.id} runs under lease {newest}, which no worker holds"
+
+
+def _holds(worker: Worker, task: Task | None, token: int) -> bool:
+    if task is None or task.run is None:
+        return False
+    return leasing.is_current(task, token) and task.run.worker_id == worker.id
 
 
 def _lanes(state: State) -> Iterator[str]:
@@ -122,24 +136,26 @@ def _lanes(state: State) -> Iterator[str]:
     for task in pending:
         if waiting[task.number] != 1:
             yield f"task {task.id} waits in {waiting[task.number]} lanes"
-        if not 0 < task.place <= state.newest_place:
-            yield f"task {task.id} has place {task.place} of {state.newest_place}"
-    if len(Counter(task.place for task in pending)) != len(pending):
-        yield "two tasks wait at the same place"
+        place = task.turn - turn_of(0, task.kind.priority)
+        if not 0 < place <= state.newest_place or place % PLACE_STEP:
+            yield f"task {task.id} has place {place} of {state.newest_place}"
+    if len(Counter(task.turn for task in pending)) != len(pending):
+        yield "two tasks wait for the same turn"
 
 
 def _market(market: Market, waiting: Counter[int]) -> Iterator[str]:
-    heads = sorted(lane.head for lane in market.lanes.values() if lane.head is not None)
-    if heads != list(market.heads):
-        yield f"market {market.key}: its heads are not its lanes'"
+    if sorted(market.lanes.values(), key=by_turn) != list(market.heads):
+        yield f"market {market.key}: its heads are not its lanes"
     for type_, lane in market.lanes.items():
-        entries = list(lane.tasks)
-        if not entries or lane.head is None or lane.head[:2] != entries[0][:2]:
-            yield f"lane {type_} of {market.key}: its head is not its first task"
-        for rank, place, task in entries:
+        tasks = list(lane.tasks)
+        turns = [task.turn for task in tasks]
+        if turns != sorted(turns):
+            yield f"lane {type_} of {market.key} is not in order of turns"
+        if not tasks or lane.turn != turns[0]:
+            yield f"lane {type_} of {market.key}: its turn is not its first task's"
+        for task in tasks:
             waiting[task.number] += 1
-            key = (task.namespace, task.queue, task.requires)
-            if (rank, place, type_, market.key) != (-task.priority, task.place, task.type, key):
+            if (type_, market.key) != (task.kind.type, market_key(task)):
                 yield f"task {task.id} waits where it does not belong"
             if task.status is not TaskStatus.PENDING:
                 yield f"task {task.id} is {task.status} and waits in a lane"
@@ -148,6 +164,7 @@ def _market(market: Market, waiting: Counter[int]) -> Iterator[str]:
 def _crews(state: State) -> Iterator[str]:
     """Every active worker is in the crew that states what it states, seated when it has room."""
     members = Counter[Profile]()
+    seated: defaultdict[Profile, list[Worker]] = defaultdict(list)
     for worker in _all_workers(state):
         crew = state.crews.of_worker.get(worker.number)
         if (crew is not None) != (worker.status is WorkerStatus.ACTIVE):
@@ -156,13 +173,15 @@ def _crews(state: State) -> Iterator[str]:
             continue
         members[crew.profile] += 1
         load = len(worker.leases) * 1_000 // worker.slots if worker.slots else 0
-        seat = (load, worker.newest_token, worker.number, worker) if worker.room else None
-        if crew.seats.get(worker.number) != seat:
+        seat = (load, worker.newest_token, worker.number) if worker.room else None
+        if worker.seat != seat:
             yield f"worker {worker.id} has room for {worker.room} and another seat"
+        if seat is not None:
+            seated[crew.profile].append(worker)
     for profile, crew in state.crews.by_profile.items():
         if crew.profile != profile or not crew.members or crew.members != members[profile]:
             yield f"crew {profile} counts {crew.members} members, {members[profile]} there"
-        if sorted(crew.seats.values()) != list(crew.available):
+        if sorted(seated[profile], key=by_seat) != list(crew.available):
             yield f"crew {profile}: its members with room are not in order"
         attended = [
             market.key
@@ -193,16 +212,17 @@ def _due(state: State) -> Iterator[str]:
     timers = []
     timeouts = []
     for _, task in _all_tasks(state):
-        due_ms = lifecycle.due_of(task)
-        if due_ms != task.due_ms:
-            yield f"task {task.id} is due at {task.due_ms} instead of {due_ms}"
-        if due_ms is not None:
-            timers.append((due_ms, task.number))
-        if task.status is TaskStatus.PROCESSING and task.policy.timeout_ms is not None:
-            timeouts.append(((task.leased_at_ms or 0) + task.policy.timeout_ms, task.number))
-    if sorted(timers) != [entry[:2] for entry in state.timers]:
+        timer = lifecycle.timer_of(task)
+        if timer != task.timer:
+            yield f"task {task.id} has timer {task.timer} instead of {timer}"
+        if timer is not None:
+            timers.append(timer)
+        limit_ms = task.kind.policy.timeout_ms
+        if task.status is TaskStatus.PROCESSING and limit_ms is not None and task.run is not None:
+            timeouts.append(due_key((task.run.leased_at_ms or 0) + limit_ms, task.number))
+    if sorted(timers) != [task.timer for task in state.timers]:
         yield "the timers are not the tasks'"
-    if sorted(timeouts) != [entry[:2] for entry in state.timeouts]:
+    if sorted(timeouts) != [by_timeout(task) for task in state.timeouts]:
         yield "the timeouts are not the running tasks'"
 
 

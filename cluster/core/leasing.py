@@ -9,27 +9,38 @@ from __future__ import annotations
 
 from cluster.core import lifecycle
 from cluster.core.commands import Refusal, Refused
-from cluster.core.model import Lease, Task, TaskStatus, Worker
+from cluster.core.model import NO_EXTRAS, Lease, Task, TaskStatus, Worker, due_key
 from cluster.core.state import State
 
 
 def grant(state: State, task: Task, worker: Worker) -> None:
     """Put a pending task into the hands of a worker that has room."""
     state.newest_token = token = state.newest_token + 1
-    task.worker_id = worker.id
-    task.lease_token = token
-    task.leased_at_ms = state.cluster_time_ms
-    task.started_at_ms = state.wall_time_ms
-    task.deliveries += 1
-    task.progress = None
+    run = lifecycle.run_of(task)
+    run.worker_id = worker.id
+    run.lease_token = token
+    run.leased_at_ms = state.now.cluster_ms
+    run.started_at_ms = state.now.wall_ms
+    run.deliveries += 1
+    run.progress = run.progress_content_type = None
     lifecycle.move(state, task, TaskStatus.PROCESSING)
-    if task.policy.timeout_ms is not None:
-        state.timeouts.add((state.cluster_time_ms + task.policy.timeout_ms, task.number, task))
-
+    set_timeout(state, task)
     worker.leases[token] = task.id
     worker.newest_token = token
     state.crews.seat(worker, worker.room - 1)
-    state.happened("leased", task, worker_id=worker.id, attempt=task.attempts + 1)
+    state.happened("leased", task, worker_id=worker.id, attempt=run.attempts + 1)
+
+
+def set_timeout(state: State, task: Task) -> None:
+    """See to it that a running task is ended when it has run too long, if that can be."""
+    run = task.run
+    timeout_ms = task.kind.policy.timeout_ms
+    if timeout_ms is None:
+        return
+    assert run is not None, "a running task has a run"
+    assert run.leased_at_ms is not None, "a running task was leased once"
+    run.timeout = due_key(run.leased_at_ms + timeout_ms, task.number)
+    state.timeouts.add(task)
 
 
 def take_back(state: State, task: Task) -> Worker:
@@ -38,13 +49,15 @@ def take_back(state: State, task: Task) -> Worker:
     The task still reads `processing`: the caller moves it on. A worker with a standing offer has
     room for another.
     """
-    assert task.worker_id is not None, "a running task has a worker"
-    assert task.lease_token is not None, "a running task has a token"
-    worker = state.spaces[task.namespace].workers[task.worker_id]
-    del worker.leases[task.lease_token]
-    if task.policy.timeout_ms is not None:
-        assert task.leased_at_ms is not None, "a running task was leased once"
-        state.timeouts.remove((task.leased_at_ms + task.policy.timeout_ms, task.number, task))
+    run = task.run
+    assert run is not None, "a running task has a run"
+    assert run.worker_id is not None, "a running task has a worker"
+    assert run.lease_token is not None, "a running task has a token"
+    worker = state.spaces[task.kind.namespace].workers[run.worker_id]
+    del worker.leases[run.lease_token]
+    if run.timeout is not None:
+        state.timeouts.remove(task)
+        run.timeout = None
     state.crews.seat(worker, room_of(worker) if worker.is_standing else worker.room)
     return worker
 
@@ -55,11 +68,12 @@ def give_back(state: State, task: Task, *, why: str | None = None) -> None:
     One that was to be cancelled is cancelled. The event says *why*, unless the worker asked for it.
     """
     worker = take_back(state, task)
-    if task.cancel_requested:
+    run = lifecycle.run_of(task)
+    if run.cancel_requested:
         lifecycle.finish(state, task, TaskStatus.CANCELLED, worker_id=worker.id)
         return
-    task.worker_id = None
-    task.started_at_ms = None
+    run.worker_id = None
+    run.started_at_ms = None
     lifecycle.move(state, task, TaskStatus.PENDING)
     state.happened("released", task, worker_id=worker.id, error=why)
 
@@ -84,33 +98,39 @@ def held_by(state: State, worker: Worker, *, above: int = 0) -> tuple[Lease, ...
 
 def lease_of(task: Task, token: int) -> Lease:
     """What the worker needs to run *task*."""
+    kind = task.kind
+    extras = task.extras or NO_EXTRAS
+    run = task.run
+    assert run is not None, "a task in a worker's hands has a run"
     return Lease(
         task.id,
         token,
-        task.type,
-        task.queue,
+        kind.type,
+        kind.queue,
         task.payload,
-        task.content_type,
-        task.attempts + 1,
-        task.policy.timeout_ms,
-        task.meta,
-        task.traceparent,
-        task.priority,
-        task.cancel_requested,
+        kind.content_type,
+        run.attempts + 1,
+        kind.policy.timeout_ms,
+        extras.meta,
+        extras.traceparent,
+        kind.priority,
+        run.cancel_requested,
     )
 
 
 def is_current(task: Task, token: int) -> bool:
     """Whether *task* runs under this very token."""
-    return task.lease_token == token and task.status is TaskStatus.PROCESSING
+    run = task.run
+    return run is not None and run.lease_token == token and task.status is TaskStatus.PROCESSING
 
 
 def lost(task: Task, token: int) -> Refused:
     """The refusal of a token that no longer, or never, stood for *task*."""
-    if task.lease_token is None or token > task.lease_token:
+    newest = task.run.lease_token if task.run else None
+    if newest is None or token > newest:
         detail = f"lease {token} on task {task.id} was never given"
-    elif token < task.lease_token:
-        detail = f"lease {token} on task {task.id} was superseded by lease {task.lease_token}"
+    elif token < newest:
+        detail = f"lease {token} on task {task.id} was superseded by lease {newest}"
     else:
         detail = f"lease {token} on task {task.id} has ended: the task is {task.status}"
     return Refused(Refusal.LEASE_LOST, detail)

@@ -6,8 +6,17 @@ the one timer that a task has on the wall clock.
 
 from __future__ import annotations
 
-from cluster.core.model import Task, TaskStatus
+from cluster.core import ready
+from cluster.core.model import Run, Task, TaskStatus, due_key
 from cluster.core.state import State
+
+
+def run_of(task: Task) -> Run:
+    """What is known of *task*'s runs; from here on it is kept."""
+    run = task.run
+    if run is None:
+        run = task.run = Run()
+    return run
 
 
 def move(state: State, task: Task, status: TaskStatus) -> None:
@@ -16,8 +25,9 @@ def move(state: State, task: Task, status: TaskStatus) -> None:
     if before is TaskStatus.PENDING:
         state.ready.remove(task)
     task.status = status
-    task.late_token = None
-    state.spaces[task.namespace].tally.moved(before, status)
+    if task.run is not None:
+        task.run.late_token = None
+    state.spaces[task.kind.namespace].tally.moved(before, status)
     set_timer(state, task)
     if status is TaskStatus.PENDING:
         state.crews.wait(task, state.ready)
@@ -25,23 +35,29 @@ def move(state: State, task: Task, status: TaskStatus) -> None:
 
 def set_timer(state: State, task: Task) -> None:
     """Set the one timer that *task*'s status calls for, in place of the one it had."""
-    due_ms = due_of(task)
-    if due_ms == task.due_ms:
+    timer = timer_of(task)
+    if timer == task.timer:
         return
     drop_timer(state, task)
-    if due_ms is not None:
-        state.timers.add((due_ms, task.number, task))
-        task.due_ms = due_ms
+    if timer is not None:
+        task.timer = timer
+        state.timers.add(task)
 
 
 def drop_timer(state: State, task: Task) -> None:
     """Take out the timer that *task* has, if it has one."""
-    if task.due_ms is not None:
-        state.timers.remove((task.due_ms, task.number, task))
-        task.due_ms = None
+    if task.timer is not None:
+        state.timers.remove(task)
+        task.timer = None
 
 
-def due_of(task: Task) -> int | None:
+def timer_of(task: Task) -> int | None:
+    """The one timer that *task* is to have."""
+    due_ms = _due_ms(task)
+    return None if due_ms is None else due_key(due_ms, task.number)
+
+
+def _due_ms(task: Task) -> int | None:
     """When something is due by the wall clock: its start, its retry, its expiry, its removal."""
     status = task.status
     if status is TaskStatus.PROCESSING or status is TaskStatus.FAILED:
@@ -50,25 +66,33 @@ def due_of(task: Task) -> int | None:
         return task.expires_at_ms
     if status is TaskStatus.SCHEDULED:
         return task.run_at_ms
+    run = task.run
+    assert run is not None, "what is retried or has ended has a run"
     if status is TaskStatus.RETRYING:
-        assert task.retry_at_ms is not None, "a retrying task has its next moment"
+        assert run.retry_at_ms is not None, "a retrying task has its next moment"
         if task.expires_at_ms is None:
-            return task.retry_at_ms
-        return min(task.retry_at_ms, task.expires_at_ms)
-    assert task.finished_at_ms is not None, "a finished task has an end"
-    return task.finished_at_ms + task.policy.retention_ms
+            return run.retry_at_ms
+        return min(run.retry_at_ms, task.expires_at_ms)
+    assert run.finished_at_ms is not None, "a finished task has an end"
+    return run.finished_at_ms + task.kind.policy.retention_ms
 
 
 def is_expired(state: State, task: Task) -> bool:
     """Whether *task* has waited longer than it may."""
-    return task.expires_at_ms is not None and task.expires_at_ms <= state.wall_time_ms
+    return task.expires_at_ms is not None and task.expires_at_ms <= state.now.wall_ms
+
+
+def take_place(state: State, task: Task) -> None:
+    """Give *task* its turn behind all that became pending before it, as far as priority goes."""
+    state.newest_place = ready.next_place(state.newest_place, state.now.cluster_ms)
+    task.turn = ready.turn_of(state.newest_place, task.kind.priority)
 
 
 def make_ready(state: State, task: Task) -> None:
     """Let *task* wait for a worker, behind all that became pending before it."""
-    state.newest_place += 1
-    task.place = state.newest_place
-    task.retry_at_ms = None
+    take_place(state, task)
+    if task.run is not None:
+        task.run.retry_at_ms = None
     move(state, task, TaskStatus.PENDING)
     state.happened("ready", task)
 
@@ -83,10 +107,11 @@ def finish(
     error: str | None = None,
 ) -> None:
     """End *task*; the event is named after the status. *error* replaces what was there."""
-    task.finished_at_ms = state.wall_time_ms
-    task.retry_at_ms = None
+    run = run_of(task)
+    run.finished_at_ms = state.now.wall_ms
+    run.retry_at_ms = None
     if error is not None:
-        task.error = error
+        run.error = error
     move(state, task, status)
     state.happened(status.value, task, worker_id=worker_id, attempt=attempt, error=error)
 
@@ -98,9 +123,9 @@ def expire(state: State, task: Task) -> None:
 
 def remove(state: State, task: Task) -> None:
     """Forget a task that rests."""
-    space = state.spaces[task.namespace]
+    space = state.spaces[task.kind.namespace]
     drop_timer(state, task)
-    space.listing.remove((task.number, task))
+    space.listing.remove(task)
     del space.tasks[task.id]
     space.tally.removed(task.status)
     state.happened("removed", task)

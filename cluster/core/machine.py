@@ -36,7 +36,7 @@ from cluster.core import (
     views,
 )
 from cluster.core.commands import Command, Tick, Ticked
-from cluster.core.model import Event
+from cluster.core.model import Event, Moment
 from cluster.core.queries import Query
 from cluster.core.state import State
 
@@ -71,22 +71,22 @@ class Machine:
     @property
     def applied_index(self) -> int:
         """The log index of the newest entry applied; 0 before the first."""
-        return self.state.index
+        return self.state.now.index
 
     @property
     def applied_term(self) -> int:
         """That entry's term."""
-        return self.state.term
+        return self.state.now.term
 
     @property
     def cluster_time_ms(self) -> int:
         """The newest cluster time seen."""
-        return self.state.cluster_time_ms
+        return self.state.now.cluster_ms
 
     @property
     def wall_time_ms(self) -> int:
         """The newest wall time seen."""
-        return self.state.wall_time_ms
+        return self.state.now.wall_ms
 
     def apply_entry(
         self,
@@ -102,10 +102,13 @@ class Machine:
         Neither clock goes backward: an earlier time counts as the newest one seen.
         """
         state = self.state
-        state.index = index
-        state.term = term
-        state.cluster_time_ms = max(state.cluster_time_ms, cluster_time_ms)
-        state.wall_time_ms = max(state.wall_time_ms, wall_time_ms)
+        before = state.now
+        state.now = Moment(
+            index,
+            term,
+            max(before.cluster_ms, cluster_time_ms),
+            max(before.wall_ms, wall_time_ms),
+        )
         state.events = []
         state.units_left = sweeping.UNITS_MAX
         replies = tuple([self.apply(command) for command in commands])

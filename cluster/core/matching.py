@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heapreplace
 
 from cluster.core import leasing, lifecycle
-from cluster.core.crews import Crew, Seat
+from cluster.core.crews import Crew, by_seat
 from cluster.core.model import Worker
 from cluster.core.ready import Lane
 from cluster.core.state import State
@@ -18,8 +18,8 @@ from cluster.core.state import State
 def match(state: State) -> None:
     """Lease, best task first, until no task waits that a worker with room serves.
 
-    The best task has the highest priority and then the earliest place; of the workers that serve
-    it the least loaded takes it. Tasks that have waited too long are dropped on the way, as many as
+    The best task is the one with the least turn; of the workers that serve it the least loaded
+    takes it. Tasks that have waited too long are dropped on the way, as many as
     the entry may still do; if that ends it, what is fresh stays fresh for the next entry.
     """
     fresh = state.crews.fresh
@@ -35,23 +35,23 @@ def match(state: State) -> None:
 
 def _serve_one(state: State, source: Lane | Crew) -> None:
     """Serve *source* until it is empty or nobody has room."""
-    while (head := source.best()) is not None:
-        if not _serve(state, head[2]):
+    while (lane := source.best()) is not None:
+        if not _serve(state, lane):
             return
 
 
 def _serve_all(state: State, sources: list[Lane | Crew]) -> None:
     """Serve whichever of *sources* has the best task, over and over."""
-    heads = [source.best() for source in sources]
-    ranks = [(head[0], head[1], at) for at, head in enumerate(heads) if head is not None]
-    heapify(ranks)
-    while ranks:
-        rank, place, at = ranks[0]
-        head = sources[at].best()
-        if head is not None and head[:2] != (rank, place):
-            heapreplace(ranks, (head[0], head[1], at))  # What was its best has been served.
-        elif head is None or not _serve(state, head[2]):
-            heappop(ranks)
+    lanes = [source.best() for source in sources]
+    turns = [(lane.turn, at) for at, lane in enumerate(lanes) if lane is not None]
+    heapify(turns)
+    while turns:
+        turn, at = turns[0]
+        lane = sources[at].best()
+        if lane is not None and lane.turn != turn:
+            heapreplace(turns, (lane.turn, at))  # What was its best has been served.
+        elif lane is None or not _serve(state, lane):
+            heappop(turns)
 
 
 def _serve(state: State, lane: Lane) -> bool:
@@ -59,9 +59,8 @@ def _serve(state: State, lane: Lane) -> bool:
     worker = least_loaded(lane)
     if worker is None:
         return False
-    first = lane.tasks.first()
-    assert first is not None, "a lane with a head has a task"
-    task = first[2]
+    task = lane.tasks.first()
+    assert task is not None, "a lane with a turn has a task"
     if not lifecycle.is_expired(state, task):
         leasing.grant(state, task, worker)
         return True
@@ -74,9 +73,11 @@ def _serve(state: State, lane: Lane) -> bool:
 
 def least_loaded(lane: Lane) -> Worker | None:
     """The worker that takes the lane's next task, if one has room."""
-    best: Seat | None = None
+    best: Worker | None = None
     for crew in lane.market.crews:
-        seat = crew.available.first()
-        if seat is not None and (best is None or seat < best) and crew.serves(lane.type):
-            best = seat
-    return None if best is None else best[3]
+        worker = crew.available.first()
+        if worker is None or not crew.serves(lane.type):
+            continue
+        if best is None or by_seat(worker) < by_seat(best):
+            best = worker
+    return best

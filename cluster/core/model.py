@@ -1,18 +1,20 @@
 """The records that the cluster replicates: tasks, workers, and the words they use.
 
-Plain data, no behaviour: the modules beside this one change it, and nothing outside `cluster.core`
+Plain data: the modules beside this one change it, and nothing outside `cluster.core`
 does. Times are integer milliseconds. *Cluster time* counts only while there is a leader; *wall
 time* is the members' agreed calendar clock (the machine is given both, see `machine.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_QUEUE = "default"
+UNKNOWN_CONTENT_TYPE = "application/octet-stream"
 PRIORITY_MAX = 9
 PRIORITY_NORMAL = 4
 SLOTS_MAX = 1_000  # Of one worker: all that concerns it fits into one apply.
@@ -40,6 +42,7 @@ class TaskStatus(StrEnum):
         return self in _FINAL
 
 
+_NUMBER_BITS = 40  # Of a `due_key`: a million million tasks.
 _FINAL = frozenset(
     {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED}
 )
@@ -72,63 +75,136 @@ class Policy(NamedTuple):
     retention_ms: int = 86_400_000  # How long it is kept once finished.
 
 
+_PLAIN = Policy()
+
+
+class Kind(NamedTuple):
+    """What many tasks have in common. Equal kinds are shared in memory; each is decoded once."""
+
+    type: str
+    content_type: str  # Of the payload.
+    queue: str = DEFAULT_QUEUE
+    priority: int = PRIORITY_NORMAL
+    policy: Policy = _PLAIN
+    requires: tuple[str, ...] = ()  # Worker tags, sorted.
+    namespace: str = DEFAULT_NAMESPACE
+
+    @classmethod
+    def of_plain(cls, values: Iterable[Any]) -> Kind:
+        """The kind whose fields, and those of its policy, are *values*: what unpacking gives."""
+        kind = cls(*values)
+        max_attempts, backoff, *limits = cast("tuple[Any, ...]", kind.policy)
+        return kind._replace(policy=Policy(max_attempts, Backoff(*backoff), *limits))
+
+
+class Extras(NamedTuple):
+    """What few tasks have. A task without any of it has None in their place."""
+
+    meta: tuple[tuple[str, str], ...] = ()
+    traceparent: str | None = None
+    submitted_by: str | None = None
+
+
+NO_EXTRAS = Extras()
+
+
 class NewTask(NamedTuple):
     """A task as its submitter described it; everything is filled in and checked at the edge."""
 
     id: str  # A UUID, lower case: the submitter's own or one made at the edge.
-    type: str
     payload: bytes
-    content_type: str
-    queue: str = DEFAULT_QUEUE
-    priority: int = PRIORITY_NORMAL
+    kind: Kind
     delay_ms: int = 0  # Relative to wall time at commit.
     run_at_ms: int | None = None  # Absolute wall time; wins over delay_ms.
-    policy: Policy = Policy()
-    requires: tuple[str, ...] = ()  # Worker tags, sorted.
-    meta: tuple[tuple[str, str], ...] = ()
-    traceparent: str | None = None
-    submitted_by: str | None = None
-    namespace: str = DEFAULT_NAMESPACE
+    extras: Extras | None = None
+
+    @classmethod
+    def of(
+        cls,
+        id: str,  # noqa: A002 - the field's own name.
+        type: str,  # noqa: A002 - the field's own name.
+        payload: bytes,
+        content_type: str,
+        *,
+        queue: str = DEFAULT_QUEUE,
+        priority: int = PRIORITY_NORMAL,
+        delay_ms: int = 0,
+        run_at_ms: int | None = None,
+        policy: Policy = _PLAIN,
+        requires: tuple[str, ...] = (),
+        meta: tuple[tuple[str, str], ...] = (),
+        traceparent: str | None = None,
+        submitted_by: str | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+    ) -> NewTask:
+        """The task from all that may be said of one."""
+        kind = Kind(type, content_type, queue, priority, policy, requires, namespace)
+        extras = Extras(meta, traceparent, submitted_by)
+        return cls(id, payload, kind, delay_ms, run_at_ms, None if extras == NO_EXTRAS else extras)
+
+
+class Moment(NamedTuple):
+    """An entry of the log and its two clocks. All that one entry does happens at one moment."""
+
+    index: int  # type: ignore[assignment]  # Hides tuple.index.
+    term: int
+    cluster_ms: int
+    wall_ms: int
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """What a task has once it was leased or has ended: its runs so far, the newest in detail.
+
+    Counts: `deliveries` is every hand-over, `attempts` those that ended in failure.
+    """
+
+    worker_id: str | None = None
+    lease_token: int | None = None  # The newest one; kept after the task ends.
+    accepted_token: int | None = None  # The token whose outcome was accepted, for repeats.
+    late_token: int | None = None  # A lost worker's lease, good until the task is leased anew.
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+    retry_at_ms: int | None = None
+    leased_at_ms: int | None = None  # Cluster time of the newest lease.
+    attempts: int = 0
+    deliveries: int = 0
+    killed: int = 0  # Deliveries in a row whose worker was lost.
+    cancel_requested: bool = False
+    progress: bytes | None = None
+    progress_content_type: str | None = None
+    result: bytes | None = None
+    result_content_type: str | None = None
+    error: str | None = None
+    timeout: int | None = None  # When it has run too long, by cluster time: a `due_key`.
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One task. Counts: `deliveries` is every hand-over, `attempts` those that ended in failure."""
+    """One task. It has few slots, because most of a million tasks only wait."""
 
     id: str
-    type: str
     payload: bytes
-    content_type: str
-    namespace: str
-    queue: str
-    priority: int
-    policy: Policy
-    requires: tuple[str, ...]
-    meta: tuple[tuple[str, str], ...]
-    traceparent: str | None
-    submitted_by: str | None
+    kind: Kind
+    extras: Extras | None
     status: TaskStatus
-    created_at_ms: int
-    place: int  # Its turn within queue and priority: the position at which it last became pending.
+    created: Moment
+    number: int  # Counts tasks in the order of their submission.
+    turn: int = 0  # The least goes first of all that wait: see `ready.turn_of`.
     run_at_ms: int | None = None
-    started_at_ms: int | None = None
-    finished_at_ms: int | None = None
-    retry_at_ms: int | None = None
-    attempts: int = 0
-    deliveries: int = 0
-    killed: int = 0  # Deliveries in a row whose worker was lost.
-    worker_id: str | None = None
-    lease_token: int | None = None  # The newest one; kept after the task ends.
-    accepted_token: int | None = None  # The token whose outcome was accepted, for repeats.
-    result: bytes | None = None
-    error: str | None = None
-    progress: bytes | None = None
-    cancel_requested: bool = False
-    number: int = 0  # Counts tasks in the order of their submission.
     expires_at_ms: int | None = None  # Wall time from which it is dropped instead of waiting.
-    leased_at_ms: int | None = None  # Cluster time of the newest lease.
-    late_token: int | None = None  # A lost worker's lease, good until the task is leased anew.
-    due_ms: int | None = None  # Wall time of its one timer: start, retry, expiry or removal.
+    run: Run | None = None
+    timer: int | None = None  # Start, retry, expiry or removal, by wall time: a `due_key`.
+
+
+def due_key(ms: int, number: int) -> int:
+    """What orders by time, and tasks that are due together by their numbers."""
+    return ms << _NUMBER_BITS | number
+
+
+def due_ms(key: int) -> int:
+    """The time in a `due_key`."""
+    return key >> _NUMBER_BITS
 
 
 @dataclass(slots=True, eq=False)
@@ -156,6 +232,7 @@ class Worker:
     asked: int = 0  # The slots that the newest offer stated.
     epoch_token: int = 0  # The newest token when that offer came: its leases have higher ones.
     newest_token: int = 0  # Of the leases it was given: who was served longest ago goes first.
+    seat: tuple[int, int, int] | None = None  # Its place in its crew, while it has room.
 
 
 class Lease(NamedTuple):

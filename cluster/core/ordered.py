@@ -1,85 +1,91 @@
-"""Entries in order: what is waiting, what is due, what was submitted when.
+"""Records in order: what is waiting, what is due, what was submitted when.
 
 A list of short sorted lists, so that adding at the end, taking from the front and removing from
-the middle all stay cheap at a million entries, without tombstones and without one large resize.
+the middle all stay cheap at a million records, without tombstones and without one large resize.
+A record costs the eight bytes of its reference: what orders it is read from the record itself.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterator
-from operator import itemgetter
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-BLOCK_ENTRIES = 512  # A block is cut in two when it holds twice as many.
+BLOCK_RECORDS = 512  # A block is cut in two when it holds twice as many.
 
-E = TypeVar("E", bound=tuple[Any, ...])
-
-_LAST = itemgetter(-1)
+R = TypeVar("R")
 
 
-class Ordered(Generic[E]):
-    """Tuples in ascending order. Their leading integers must tell any two of them apart."""
+class Ordered(Generic[R]):
+    """Records by ascending key. No two have the same; none changes its key while it is in here."""
 
-    __slots__ = ("_blocks",)
+    __slots__ = ("_blocks", "_floors", "_key")
 
-    def __init__(self) -> None:
-        self._blocks: list[list[E]] = []
+    def __init__(self, key: Callable[[R], Any]) -> None:
+        self._key = key
+        self._blocks: list[list[R]] = []
+        self._floors: list[Any] = []  # Of each block: no key in it is less, but in the first.
 
     def __len__(self) -> int:
-        return sum(len(block) for block in self._blocks)
+        return sum(map(len, self._blocks))
 
-    def __iter__(self) -> Iterator[E]:
+    def __iter__(self) -> Iterator[R]:
         for block in self._blocks:
             yield from block
 
-    def first(self) -> E | None:
-        """The least entry."""
+    def first(self) -> R | None:
+        """The record with the least key."""
         blocks = self._blocks
         return blocks[0][0] if blocks else None
 
-    def before(self, bound: tuple[int, ...]) -> Iterator[E]:
-        """The entries less than *bound*, the greatest first. Nothing may change meanwhile."""
+    def before(self, bound: Any) -> Iterator[R]:
+        """The records with keys less than *bound*, the greatest first.
+
+        Nothing may change meanwhile.
+        """
         blocks = self._blocks
         for at in range(min(self._block_of(bound), len(blocks) - 1), -1, -1):
             block = blocks[at]
-            for place in range(bisect_left(block, bound) - 1, -1, -1):
+            for place in range(bisect_left(block, bound, key=self._key) - 1, -1, -1):
                 yield block[place]
 
-    def add(self, entry: E) -> None:
-        """Put *entry* where it belongs."""
+    def add(self, record: R) -> None:
+        """Put *record* where it belongs."""
         blocks = self._blocks
-        if not blocks:
-            blocks.append([entry])
-            return
-        last = blocks[-1]
-        if last[-1] < entry:
-            if len(last) < BLOCK_ENTRIES:
-                last.append(entry)
+        key = self._key(record)
+        last = blocks[-1] if blocks else None
+        if last is None or self._key(last[-1]) < key:
+            if last is not None and len(last) < BLOCK_RECORDS:
+                last.append(record)
             else:
-                blocks.append([entry])
+                blocks.append([record])
+                self._floors.append(key)
             return
 
-        at = self._block_of(entry)
+        at = self._block_of(key)
         block = blocks[at]
-        insort(block, entry)
-        if len(block) >= 2 * BLOCK_ENTRIES:
-            blocks.insert(at + 1, block[BLOCK_ENTRIES:])
-            del block[BLOCK_ENTRIES:]
+        insort(block, record, key=self._key)
+        if len(block) >= 2 * BLOCK_RECORDS:
+            blocks.insert(at + 1, block[BLOCK_RECORDS:])
+            self._floors.insert(at + 1, self._key(block[BLOCK_RECORDS]))
+            del block[BLOCK_RECORDS:]
 
-    def remove(self, entry: E) -> None:
-        """Take out *entry*, which must be there."""
+    def remove(self, record: R) -> None:
+        """Take out *record*, which must be there."""
         blocks = self._blocks
-        at = self._block_of(entry)
-        block = blocks[at]
-        place = bisect_left(block, entry)
-        assert block[place] == entry, f"{entry} is not there"
+        at = place = 0
+        block = blocks[0]
+        if block[0] is not record:
+            key = self._key(record)
+            at = self._block_of(key)
+            block = blocks[at]
+            place = bisect_left(block, key, key=self._key)
+            assert block[place] == record, f"{record} is not there"
         del block[place]
         if not block:
             del blocks[at]
+            del self._floors[at]
 
-    def _block_of(self, bound: tuple[Any, ...]) -> int:
-        """The first block that ends at or after *bound*."""
-        if len(self._blocks) == 1:
-            return 0
-        return bisect_left(self._blocks, bound, key=_LAST)
+    def _block_of(self, key: Any) -> int:
+        """The block that *key* belongs into."""
+        return max(bisect_right(self._floors, key) - 1, 0)

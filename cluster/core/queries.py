@@ -52,7 +52,9 @@ class TaskView(NamedTuple):
     worker_id: str | None
     lease_token: int | None
     progress: bytes | None
+    progress_content_type: str | None
     result: bytes | None
+    result_content_type: str | None
     error: str | None
     cancel_requested: bool
     waiting_for: str | None  # "worker" when pending and no connected worker serves it.

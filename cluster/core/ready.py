@@ -1,13 +1,16 @@
 """What may go next: the pending tasks, in lanes that a worker serves whole or not at all.
 
-A *lane* is all pending tasks of one namespace, queue, type and set of required tags, the higher
-priority first and then the earlier place. A *market* is the lanes that differ in their type only,
-with their heads in the same order, so that a worker of every type finds its next task in one look
-however many types there are. Nothing here decides who runs what: `matching.py` does.
+A *lane* is all pending tasks of one namespace, queue, type and set of required tags, by turn:
+within a priority the earlier first, and a higher priority before a lower one, unless that came
+`AGEING_MS` earlier for each level between them, so that nothing waits for ever. A *market* is the
+lanes that differ in their type only, in the same order by their first tasks, so that a worker of
+every type finds its next task in one look however many types there are. Nothing here decides who
+runs what: `matching.py` does.
 """
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from cluster.core.model import Task
@@ -16,38 +19,61 @@ from cluster.core.ordered import Ordered
 if TYPE_CHECKING:
     from cluster.core.crews import Crew
 
-Head = tuple[
-    int, int, "Lane"
-]  # Minus the priority, the place, and the lane whose first task it is.
+AGEING_MS = 300_000  # Cluster time for which a task makes way for one of the next priority.
+PLACES_PER_MS = 1 << 20
+PLACE_STEP = 1 << 4  # Between two places: room for every priority.
+
 MarketKey = tuple[str, str, tuple[str, ...]]  # Namespace, queue and required tags.
+
+by_turn = attrgetter("turn")
+
+
+def next_place(newest: int, cluster_ms: int) -> int:
+    """The place behind all given so far, the *newest* of them: they grow at least as time does."""
+    return max(newest + PLACE_STEP, cluster_ms * PLACES_PER_MS)
+
+
+def turn_of(place: int, priority: int) -> int:
+    """When a task's turn comes among others: an integer that no other place and priority have.
+
+    A priority is worth `AGEING_MS` of earlier arrival. The one more per level tells apart what
+    would else fall together: places are multiples of `PLACE_STEP`, and there are fewer priorities.
+    """
+    return place - priority * (AGEING_MS * PLACES_PER_MS + 1)
+
+
+def market_key(task: Task) -> MarketKey:
+    """The market that *task* belongs to."""
+    kind = task.kind
+    return kind.namespace, kind.queue, kind.requires
 
 
 class Lane:
     """Tasks that the same workers serve. It stands while it has tasks."""
 
-    __slots__ = ("head", "market", "tasks", "type")
+    __slots__ = ("market", "tasks", "turn", "type")
 
     def __init__(self, market: Market, type_: str) -> None:
         self.market = market
         self.type = type_
-        self.tasks: Ordered[tuple[int, int, Task]] = Ordered()
-        self.head: Head | None = None  # As the market knows it.
+        self.tasks: Ordered[Task] = Ordered(by_turn)
+        self.turn: int | None = None  # Its first task's, as the market knows it.
 
-    def best(self) -> Head | None:
-        """Its first task's rank."""
-        return self.head
+    def best(self) -> Lane | None:
+        """Itself, as `Crew.best` says it, while it has a task."""
+        return None if self.turn is None else self
 
     def publish(self) -> None:
         """Tell the market when another task has become the first."""
         first = self.tasks.first()
-        head = None if first is None else (first[0], first[1], self)
-        if head == self.head:
+        turn = None if first is None else first.turn
+        if turn == self.turn:
             return
-        if self.head is not None:
-            self.market.heads.remove(self.head)
-        if head is not None:
-            self.market.heads.add(head)
-        self.head = head
+        if self.turn is not None:
+            self.market.heads.remove(self)
+        self.turn = turn
+        if turn is not None:
+            self.market.heads.add(self)
 
 
 class Market:
@@ -58,15 +84,15 @@ class Market:
     def __init__(self, key: MarketKey) -> None:
         self.key = key
         self.lanes: dict[str, Lane] = {}  # By type.
-        self.heads: Ordered[Head] = Ordered()
+        self.heads: Ordered[Lane] = Ordered(by_turn)
         self.crews: list[Crew] = []  # Those whose queues and tags fit; their types may not.
 
-    def best(self, types: tuple[str, ...]) -> Head | None:
-        """The rank of the first task of these types, or of any when none is named."""
+    def best(self, types: tuple[str, ...]) -> Lane | None:
+        """The lane whose first task goes first, of these types, or of any when none is named."""
         if not types or not self.lanes:
             return self.heads.first()
         lanes = [self.lanes[type_] for type_ in types if type_ in self.lanes]
-        return min((lane.head for lane in lanes if lane.head is not None), default=None)
+        return min(lanes, key=by_turn, default=None)
 
 
 class Ready:
@@ -81,11 +107,11 @@ class Ready:
     def lane_of(self, task: Task) -> Lane | None:
         """The lane that *task* would wait in, if it stands."""
         market = self.market_of(task)
-        return None if market is None else market.lanes.get(task.type)
+        return None if market is None else market.lanes.get(task.kind.type)
 
     def market_of(self, task: Task) -> Market | None:
         """The market that *task* would wait in, if it stands."""
-        return self.markets.get((task.namespace, task.queue, task.requires))
+        return self.markets.get(market_key(task))
 
     def open(self, key: MarketKey) -> Market:
         """Begin a market; whoever does tells the crews."""
@@ -105,19 +131,20 @@ class Ready:
 
     def add(self, market: Market, task: Task) -> Lane:
         """Let *task* wait at its place, wherever among the others that is."""
-        lane = market.lanes.get(task.type)
+        type_ = task.kind.type
+        lane = market.lanes.get(type_)
         if lane is None:
-            lane = market.lanes[task.type] = Lane(market, task.type)
-        lane.tasks.add((-task.priority, task.place, task))
+            lane = market.lanes[type_] = Lane(market, type_)
+        lane.tasks.add(task)
         lane.publish()
         return lane
 
     def remove(self, task: Task) -> None:
         """Let *task* wait no longer."""
-        market = self.markets[task.namespace, task.queue, task.requires]
-        lane = market.lanes[task.type]
-        lane.tasks.remove((-task.priority, task.place, task))
+        market = self.markets[market_key(task)]
+        lane = market.lanes[task.kind.type]
+        lane.tasks.remove(task)
         lane.publish()
-        if lane.head is None:
-            del market.lanes[task.type]
+        if lane.turn is None:
+            del market.lanes[lane.type]
             self.close_if_idle(market)

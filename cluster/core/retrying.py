@@ -16,29 +16,30 @@ def fail_attempt(
 
     A task that was to be cancelled is cancelled, and the run is not counted.
     """
-    task.killed = 0
-    if task.cancel_requested:
+    run = lifecycle.run_of(task)
+    run.killed = 0
+    if run.cancel_requested:
         lifecycle.finish(state, task, TaskStatus.CANCELLED, worker_id=worker_id, error=error)
         return
-    task.attempts += 1
-    if not may_retry or task.attempts >= task.policy.max_attempts:
+    run.attempts += 1
+    if not may_retry or run.attempts >= task.kind.policy.max_attempts:
         lifecycle.finish(
             state,
             task,
             TaskStatus.FAILED,
             worker_id=worker_id,
-            attempt=task.attempts,
+            attempt=run.attempts,
             error=error,
         )
         return
 
-    task.error = error
-    task.worker_id = None
-    task.retry_at_ms = state.wall_time_ms + backoff_ms(
-        task.policy.backoff, task_id=task.id, attempt=task.attempts
+    run.error = error
+    run.worker_id = None
+    run.retry_at_ms = state.now.wall_ms + backoff_ms(
+        task.kind.policy.backoff, task_id=task.id, attempt=run.attempts
     )
     lifecycle.move(state, task, TaskStatus.RETRYING)
-    state.happened("retrying", task, worker_id=worker_id, attempt=task.attempts, error=error)
+    state.happened("retrying", task, worker_id=worker_id, attempt=run.attempts, error=error)
 
 
 def lose_delivery(state: State, task: Task) -> None:
@@ -47,15 +48,16 @@ def lose_delivery(state: State, task: Task) -> None:
     It costs no attempt, but a task that takes its workers with it must not do so for ever. The
     token stays good until the task is leased anew.
     """
-    task.killed += 1
-    if task.killed < DELIVERIES_KILLED_MAX or task.cancel_requested:
-        token = task.lease_token
+    run = lifecycle.run_of(task)
+    run.killed += 1
+    if run.killed < DELIVERIES_KILLED_MAX or run.cancel_requested:
+        token = run.lease_token
         leasing.give_back(state, task, why="worker lost")
         if task.status is TaskStatus.PENDING:
-            task.late_token = token
+            run.late_token = token
         return
     worker = leasing.take_back(state, task)
-    error = f"its worker was lost {task.killed} times in a row"
+    error = f"its worker was lost {run.killed} times in a row"
     lifecycle.finish(state, task, TaskStatus.FAILED, worker_id=worker.id, error=error)
 
 

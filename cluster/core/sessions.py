@@ -51,9 +51,9 @@ def register(state: State, command: Register) -> Registered | Refused:
         slots=min(command.slots, SLOTS_MAX),
         node=command.node,
         status=WorkerStatus.ACTIVE,
-        started_at_ms=state.wall_time_ms,
-        last_heartbeat_ms=state.wall_time_ms,
-        deadline_ms=state.cluster_time_ms + state.lease_ms,
+        started_at_ms=state.now.wall_ms,
+        last_heartbeat_ms=state.now.wall_ms,
+        deadline_ms=state.now.cluster_ms + state.lease_ms,
         leases={},
         epoch=-1,  # Below every offer's.
         number=state.newest_number,
@@ -92,8 +92,8 @@ def heartbeat(state: State, command: Heartbeat) -> Renewed | Refused:
     if isinstance(worker, Refused):
         return worker
     worker.node = command.node
-    worker.last_heartbeat_ms = state.wall_time_ms
-    worker.deadline_ms = state.cluster_time_ms + state.lease_ms
+    worker.last_heartbeat_ms = state.now.wall_ms
+    worker.deadline_ms = state.now.cluster_ms + state.lease_ms
     state.sessions.move_to_end(worker.number)
 
     lost = tuple(token for token in command.lease_tokens if token not in worker.leases)
@@ -107,14 +107,16 @@ def _reconcile(state: State, worker: Worker, named: Mapping[int, None]) -> tuple
     A lease younger than a heartbeat may still be on its way.
     """
     tasks = state.spaces[worker.namespace].tasks
-    given_before_ms = state.cluster_time_ms - state.heartbeat_ms
+    given_before_ms = state.now.cluster_ms - state.heartbeat_ms
     cancel = []
     for token, task_id in list(worker.leases.items()):
         task = tasks[task_id]
-        assert task.leased_at_ms is not None, "a running task was leased once"
-        if token not in named and task.leased_at_ms <= given_before_ms:
+        run = task.run
+        assert run is not None, "a running task has a run"
+        assert run.leased_at_ms is not None, "a running task was leased once"
+        if token not in named and run.leased_at_ms <= given_before_ms:
             leasing.give_back(state, task, why="not delivered")
-        elif task.cancel_requested:
+        elif run.cancel_requested:
             cancel.append(task_id)
     return tuple(cancel)
 
@@ -150,7 +152,7 @@ def leave(state: State, command: Leave) -> Left | Refused:
 def begin_term(state: State, command: BeginTerm) -> Ticked:
     """Give every session one whole lease from now: its heartbeats had nobody to go to."""
     longest_ms = max(state.lease_ms, command.lease_ms or 0)  # So that deadlines keep their order.
-    state.grace_until_ms = max(state.grace_until_ms, state.cluster_time_ms + longest_ms)
+    state.grace_until_ms = max(state.grace_until_ms, state.now.cluster_ms + longest_ms)
     state.lease_ms = command.lease_ms or state.lease_ms
     state.heartbeat_ms = command.heartbeat_ms or state.heartbeat_ms
     state.memory_bytes_max = command.memory_bytes_max or state.memory_bytes_max
@@ -172,7 +174,7 @@ def lose(state: State, worker: Worker) -> None:
 def remember(state: State, worker: Worker) -> None:
     """Keep a lost worker, which holds nothing any more, in sight for a while."""
     del state.sessions[worker.number]
-    worker.deadline_ms = state.cluster_time_ms + LOST_REMEMBERED_MS
+    worker.deadline_ms = state.now.cluster_ms + LOST_REMEMBERED_MS
     state.lost[worker.number] = worker
     if len(state.lost) > LOST_REMEMBERED_MAX:
         forget(state, next(iter(state.lost.values())))

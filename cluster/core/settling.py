@@ -14,16 +14,18 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     if task is None:
         return leasing.unknown(command.task_id)
     token = command.lease_token
-    if task.accepted_token == token and task.status is TaskStatus.COMPLETED:
-        return Settled(task.id, task.status, is_duplicate=True)  # The answer was lost.
+    if task.status is TaskStatus.COMPLETED and _was_accepted(task, token):
+        return Settled(task.id, task.status, is_duplicate=True)
     if not _is_open(task, token):
         return leasing.lost(task, token)
 
+    run = lifecycle.run_of(task)
     worker_id = _end_run(state, task, token)
-    task.result = command.result
-    task.error = None
+    run.result = command.result
+    run.result_content_type = command.content_type
+    run.error = None
     lifecycle.finish(
-        state, task, TaskStatus.COMPLETED, worker_id=worker_id, attempt=task.attempts + 1
+        state, task, TaskStatus.COMPLETED, worker_id=worker_id, attempt=run.attempts + 1
     )
     return Settled(task.id, task.status, is_duplicate=False)
 
@@ -34,7 +36,7 @@ def fail(state: State, command: Fail) -> Settled | Refused:
     if task is None:
         return leasing.unknown(command.task_id)
     token = command.lease_token
-    if task.accepted_token == token and task.status is not TaskStatus.COMPLETED:
+    if task.status is not TaskStatus.COMPLETED and _was_accepted(task, token):
         return Settled(task.id, task.status, is_duplicate=True)
     if not _is_open(task, token):
         return leasing.lost(task, token)
@@ -52,7 +54,7 @@ def release(state: State, command: Release) -> Settled | Refused:
     if not leasing.is_current(task, command.lease_token):
         return leasing.lost(task, command.lease_token)
 
-    task.killed = 0
+    lifecycle.run_of(task).killed = 0
     leasing.give_back(state, task)
     return Settled(task.id, task.status, is_duplicate=False)
 
@@ -65,21 +67,30 @@ def report(state: State, command: Report) -> Settled | Refused:
     if not leasing.is_current(task, command.lease_token):
         return leasing.lost(task, command.lease_token)
 
-    if task.progress == command.progress:
+    run = lifecycle.run_of(task)
+    if (run.progress, run.progress_content_type) == (command.progress, command.content_type):
         return Settled(task.id, task.status, is_duplicate=True)
-    task.progress = command.progress
-    state.happened("progress", task, worker_id=task.worker_id, attempt=task.attempts + 1)
+    run.progress = command.progress
+    run.progress_content_type = command.content_type
+    state.happened("progress", task, worker_id=run.worker_id, attempt=run.attempts + 1)
     return Settled(task.id, task.status, is_duplicate=False)
 
 
 def _is_open(task: Task, token: int) -> bool:
     """Whether an outcome under *token* may still be accepted."""
-    return leasing.is_current(task, token) or task.late_token == token
+    return leasing.is_current(task, token) or (
+        task.run is not None and task.run.late_token == token
+    )
+
+
+def _was_accepted(task: Task, token: int) -> bool:
+    """Whether the outcome under *token* was: then this is a repeat, whose answer was lost."""
+    return task.run is not None and task.run.accepted_token == token
 
 
 def _end_run(state: State, task: Task, token: int) -> str | None:
     """Accept *token* for the outcome that follows; returns the worker, unless it was lost."""
-    task.accepted_token = token
+    lifecycle.run_of(task).accepted_token = token
     if task.status is not TaskStatus.PROCESSING:
         return None
     worker = leasing.take_back(state, task)

@@ -7,12 +7,18 @@ listing) is kept here beside them, and `invariants.py` says how each follows fro
 from __future__ import annotations
 
 from collections import OrderedDict
+from operator import attrgetter
 
 from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
-from cluster.core.model import Event, Task, Worker
+from cluster.core.model import Event, Moment, Task, Worker
 from cluster.core.ordered import Ordered
 from cluster.core.ready import Ready
+from cluster.core.table import Table
+
+by_number = attrgetter("number")
+by_timer = attrgetter("timer")
+by_timeout = attrgetter("run.timeout")
 
 
 class Space:
@@ -21,9 +27,9 @@ class Space:
     __slots__ = ("listing", "tally", "tasks", "workers")
 
     def __init__(self) -> None:
-        self.tasks: dict[str, Task] = {}
+        self.tasks: Table[Task] = Table()
         self.workers: dict[str, Worker] = {}
-        self.listing: Ordered[tuple[int, Task]] = Ordered()  # By number: in order of submission.
+        self.listing: Ordered[Task] = Ordered(by_number)  # In order of submission.
         self.tally = Tally()
 
 
@@ -31,36 +37,30 @@ class State:
     """Tables, timers, counters and clocks. Times are milliseconds."""
 
     __slots__ = (
-        "cluster_time_ms",
         "crews",
         "events",
         "grace_until_ms",
         "heartbeat_ms",
-        "index",
         "lease_ms",
         "lost",
         "memory_bytes_max",
         "newest_number",
         "newest_place",
         "newest_token",
+        "now",
         "ready",
         "sessions",
         "spaces",
-        "term",
         "timeouts",
         "timers",
         "units_left",
-        "wall_time_ms",
     )
 
     def __init__(self, *, lease_ms: int, heartbeat_ms: int) -> None:
         self.lease_ms = lease_ms
         self.heartbeat_ms = heartbeat_ms
         self.memory_bytes_max = UNBOUNDED_BYTES
-        self.index = 0
-        self.term = 0
-        self.cluster_time_ms = 0
-        self.wall_time_ms = 0
+        self.now = Moment(0, 0, 0, 0)  # Of the newest entry.
         self.events: list[Event] = []  # Of the entry that is being applied.
         self.units_left = 0  # How much that is due the entry may still do.
 
@@ -75,8 +75,8 @@ class State:
         self.sessions: OrderedDict[int, Worker] = OrderedDict()
         self.lost: OrderedDict[int, Worker] = OrderedDict()
         self.grace_until_ms = 0  # No session is lost before it (cluster time).
-        self.timeouts: Ordered[tuple[int, int, Task]] = Ordered()  # Cluster time, number.
-        self.timers: Ordered[tuple[int, int, Task]] = Ordered()  # Wall time, number.
+        self.timeouts: Ordered[Task] = Ordered(by_timeout)  # Of running tasks.
+        self.timers: Ordered[Task] = Ordered(by_timer)
 
     def space(self, namespace: str) -> Space:
         """The namespace's tables; an unknown one has empty ones, which are not kept."""
@@ -97,20 +97,21 @@ class State:
         error: str | None = None,
     ) -> None:
         """Note a task's transition, after it was made; its token when it was a run's doing."""
+        now = self.now
         events = self.events
         is_run = worker_id is not None or attempt is not None
         events.append(
             Event(
-                self.index,
+                now.index,
                 len(events),
-                self.term,
-                self.cluster_time_ms,
+                now.term,
+                now.cluster_ms,
                 kind,
                 task.id,
-                task.queue,
+                task.kind.queue,
                 task.status,
                 worker_id,
-                task.lease_token if is_run else None,
+                task.run.lease_token if is_run and task.run else None,
                 attempt,
                 error,
             )
@@ -131,10 +132,10 @@ class State:
         """Note a transition that is no task's."""
         self.events.append(
             Event(
-                index=self.index,
+                index=self.now.index,
                 offset=len(self.events),
-                term=self.term,
-                time_ms=self.cluster_time_ms,
+                term=self.now.term,
+                time_ms=self.now.cluster_ms,
                 kind=kind,
                 status=status,
                 worker_id=worker_id,

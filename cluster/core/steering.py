@@ -26,10 +26,11 @@ def cancel(state: State, command: Cancel) -> Settled | Refused:
         lifecycle.finish(state, task, TaskStatus.CANCELLED)
         return Settled(task.id, task.status, is_duplicate=False)
 
-    is_repeat = task.cancel_requested
+    run = lifecycle.run_of(task)
+    is_repeat = run.cancel_requested
     if not is_repeat:
-        task.cancel_requested = True
-        state.happened("cancel_requested", task, worker_id=task.worker_id)
+        run.cancel_requested = True
+        state.happened("cancel_requested", task, worker_id=run.worker_id)
     return Settled(task.id, task.status, is_duplicate=is_repeat)
 
 
@@ -44,15 +45,17 @@ def retry(state: State, command: Retry) -> Settled | Refused:
             f"task {task.id} is {task.status}: only a failed, cancelled or expired one is retried",
         )
 
-    task.attempts = 0
-    task.killed = 0
-    task.cancel_requested = False
-    task.error = None
-    task.progress = None
-    task.worker_id = None
-    task.started_at_ms = None
-    task.finished_at_ms = None
-    if task.policy.ttl_ms is not None:
-        task.expires_at_ms = state.wall_time_ms + task.policy.ttl_ms
+    run = lifecycle.run_of(task)
+    run.attempts = 0
+    run.killed = 0
+    run.cancel_requested = False
+    run.error = None
+    run.progress = run.progress_content_type = None
+    run.worker_id = None
+    run.started_at_ms = None
+    run.finished_at_ms = None
+    ttl_ms = task.kind.policy.ttl_ms
+    if ttl_ms is not None:
+        task.expires_at_ms = state.now.wall_ms + ttl_ms
     lifecycle.make_ready(state, task)
     return Settled(task.id, task.status, is_duplicate=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.core import lifecycle, matching
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
-from cluster.core.model import NewTask, Task, TaskStatus
+from cluster.core.model import NO_EXTRAS, NewTask, Task, TaskStatus
 from cluster.core.state import Space, State
 
 
@@ -19,7 +19,7 @@ def submit(state: State, command: Submit) -> Submitted | Refused:
 
     taken: list[tuple[Task, bool]] = []
     for new in command.tasks:
-        task = state.task(new.namespace, new.id)
+        task = state.task(new.kind.namespace, new.id)
         taken.append((task, True) if task is not None else (_take_in(state, new), False))
     matching.match(state)
     return Submitted(tuple(SubmittedTask(task.id, task.status, known) for task, known in taken))
@@ -29,12 +29,13 @@ def _conflict(state: State, tasks: tuple[NewTask, ...]) -> Refused | None:
     """The refusal of a task that has another body than the one known by its id."""
     seen: dict[tuple[str, str], NewTask] = {}
     for new in tasks:
-        task = state.task(new.namespace, new.id)
+        namespace = new.kind.namespace
+        task = state.task(namespace, new.id)
         if task is None:
-            earlier = seen.setdefault((new.namespace, new.id), new)
+            earlier = seen.setdefault((namespace, new.id), new)
             is_same = earlier is new or _body(earlier) == _body(new)
         else:
-            is_same = _body_of(task) == _body(new, created_at_ms=task.created_at_ms)
+            is_same = _body_of(task) == _body(new, created_at_ms=task.created.wall_ms)
         if not is_same:
             return Refused(
                 Refusal.ID_CONFLICT, f"task {new.id} is known with another body: use another id"
@@ -44,31 +45,12 @@ def _conflict(state: State, tasks: tuple[NewTask, ...]) -> Refused | None:
 
 def _body(new: NewTask, *, created_at_ms: int = 0) -> tuple[object, ...]:
     """What makes two submissions the same. Who submitted and traced them is not part of it."""
-    return (
-        new.type,
-        new.payload,
-        new.content_type,
-        new.queue,
-        new.priority,
-        _run_at_ms(new, created_at_ms),
-        new.policy,
-        new.requires,
-        new.meta,
-    )
+    meta = (new.extras or NO_EXTRAS).meta
+    return new.payload, new.kind, _run_at_ms(new, created_at_ms), meta
 
 
 def _body_of(task: Task) -> tuple[object, ...]:
-    return (
-        task.type,
-        task.payload,
-        task.content_type,
-        task.queue,
-        task.priority,
-        task.run_at_ms,
-        task.policy,
-        task.requires,
-        task.meta,
-    )
+    return task.payload, task.kind, task.run_at_ms, (task.extras or NO_EXTRAS).meta
 
 
 def _run_at_ms(new: NewTask, now_ms: int) -> int | None:
@@ -78,40 +60,34 @@ def _run_at_ms(new: NewTask, now_ms: int) -> int | None:
 
 
 def _take_in(state: State, new: NewTask) -> Task:
-    now_ms = state.wall_time_ms
+    now_ms = state.now.wall_ms
+    kind = new.kind
     run_at_ms = _run_at_ms(new, now_ms)
     is_early = run_at_ms is not None and run_at_ms > now_ms
+    state.newest_number += 1
     task = Task(
         new.id,
-        new.type,
         new.payload,
-        new.content_type,
-        new.namespace,
-        new.queue,
-        new.priority,
-        new.policy,
-        new.requires,
-        new.meta,
-        new.traceparent,
-        new.submitted_by,
+        kind,
+        new.extras,
         TaskStatus.SCHEDULED if is_early else TaskStatus.PENDING,
-        now_ms,
+        state.now,
+        state.newest_number,
         0,
         run_at_ms,
     )
-    state.newest_number = task.number = state.newest_number + 1
-    if new.policy.ttl_ms is not None:
-        task.expires_at_ms = max(now_ms, run_at_ms or 0) + new.policy.ttl_ms
+    if kind.policy.ttl_ms is not None:
+        task.expires_at_ms = max(now_ms, run_at_ms or 0) + kind.policy.ttl_ms
 
-    space = state.spaces.get(new.namespace)
+    space = state.spaces.get(kind.namespace)
     if space is None:
-        space = state.spaces[new.namespace] = Space()
+        space = state.spaces[kind.namespace] = Space()
     space.tasks[task.id] = task
-    space.listing.add((task.number, task))
+    space.listing.add(task)
     space.tally.submitted(task.status)
     lifecycle.set_timer(state, task)
     if not is_early:
-        state.newest_place = task.place = state.newest_place + 1
+        lifecycle.take_place(state, task)
         state.crews.wait(task, state.ready)
     state.happened("submitted", task)
     return task

@@ -7,8 +7,8 @@ one goes on. Each rule below does one thing, or says that none is due.
 from __future__ import annotations
 
 from cluster.core import leasing, lifecycle, matching, retrying, sessions
-from cluster.core.model import WorkerStatus
-from cluster.core.state import State
+from cluster.core.model import WorkerStatus, due_ms
+from cluster.core.state import State, by_timeout, by_timer
 
 UNITS_MAX = 1_000
 
@@ -27,31 +27,30 @@ def next_cluster_ms(state: State) -> int | None:
     """The cluster time at which something is due next."""
     moments = []
     if state.crews.fresh:
-        moments.append(state.cluster_time_ms)  # A match was too much for one entry.
+        moments.append(state.now.cluster_ms)  # A match was too much for one entry.
     if state.sessions:
         worker = next(iter(state.sessions.values()))
         is_lost = worker.status is WorkerStatus.LOST  # And its leases are still to be taken back.
-        moments.append(state.cluster_time_ms if is_lost else sessions.deadline_ms(state, worker))
+        moments.append(state.now.cluster_ms if is_lost else sessions.deadline_ms(state, worker))
     if state.lost:
         moments.append(next(iter(state.lost.values())).deadline_ms)
     first = state.timeouts.first()
     if first is not None:
-        moments.append(first[0])
+        moments.append(due_ms(by_timeout(first)))
     return min(moments, default=None)
 
 
 def next_wall_ms(state: State) -> int | None:
     """The wall time at which something is due next."""
     first = state.timers.first()
-    return None if first is None else first[0]
+    return None if first is None else due_ms(by_timer(first))
 
 
 def _time_out(state: State) -> bool:
     """End a run that took too long. The worker learns it as a lost lease."""
-    first = state.timeouts.first()
-    if first is None or first[0] > state.cluster_time_ms:
+    task = state.timeouts.first()
+    if task is None or due_ms(by_timeout(task)) > state.now.cluster_ms:
         return False
-    task = first[2]
     worker = leasing.take_back(state, task)
     retrying.fail_attempt(state, task, "timeout", may_retry=True, worker_id=worker.id)
     return True
@@ -63,7 +62,7 @@ def _lose(state: State) -> bool:
     if worker is None:
         return False
     if worker.status is not WorkerStatus.LOST:
-        if sessions.deadline_ms(state, worker) > state.cluster_time_ms:
+        if sessions.deadline_ms(state, worker) > state.now.cluster_ms:
             return False
         sessions.lose(state, worker)
         return True
@@ -79,7 +78,7 @@ def _lose(state: State) -> bool:
 def _forget(state: State) -> bool:
     """Drop a worker that was lost long ago."""
     worker = next(iter(state.lost.values()), None)
-    if worker is None or worker.deadline_ms > state.cluster_time_ms:
+    if worker is None or worker.deadline_ms > state.now.cluster_ms:
         return False
     sessions.forget(state, worker)
     return True
@@ -87,10 +86,9 @@ def _forget(state: State) -> bool:
 
 def _ring(state: State) -> bool:
     """Do what one task's timer was set for."""
-    first = state.timers.first()
-    if first is None or first[0] > state.wall_time_ms:
+    task = state.timers.first()
+    if task is None or due_ms(by_timer(task)) > state.now.wall_ms:
         return False
-    task = first[2]
     if task.status.is_final:
         lifecycle.remove(state, task)
     elif lifecycle.is_expired(state, task):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.core import leasing
-from cluster.core.model import Lease, Task, TaskStatus, Worker
+from cluster.core.model import NO_EXTRAS, Lease, Run, Task, TaskStatus, Worker
 from cluster.core.queries import (
     EXAMINED_MAX,
     Count,
@@ -19,6 +19,8 @@ from cluster.core.queries import (
 )
 from cluster.core.state import State
 
+_NO_RUN = Run()  # Of a task that has only waited.
+
 
 def get_task(state: State, query: GetTask) -> TaskView | None:
     """One task."""
@@ -31,13 +33,13 @@ def list_tasks(state: State, query: ListTasks) -> TaskPage:
     listing = state.space(query.namespace).listing
     bound = state.newest_number + 1 if query.cursor is None else query.cursor
     found: list[TaskView] = []
-    for examined, (_, task) in enumerate(listing.before((bound,)), start=1):
+    for examined, task in enumerate(listing.before(bound), start=1):
         bound = task.number
         if _matches(task, query):
             found.append(_task(state, task))
         if len(found) >= query.limit or examined >= EXAMINED_MAX:
             break
-    is_more = next(listing.before((bound,)), None) is not None
+    is_more = next(listing.before(bound), None) is not None
     return TaskPage(tuple(found), bound if is_more else None)
 
 
@@ -67,39 +69,44 @@ def count(state: State, query: Count) -> Counts:
 def _matches(task: Task, query: ListTasks) -> bool:
     return (
         (query.status is None or task.status is query.status)
-        and (query.queue is None or task.queue == query.queue)
-        and (query.type is None or task.type == query.type)
-        and (query.worker_id is None or task.worker_id == query.worker_id)
+        and (query.queue is None or task.kind.queue == query.queue)
+        and (query.type is None or task.kind.type == query.type)
+        and (query.worker_id is None or (task.run or _NO_RUN).worker_id == query.worker_id)
     )
 
 
 def _task(state: State, task: Task) -> TaskView:
+    kind = task.kind
+    extras = task.extras or NO_EXTRAS
+    run = task.run or _NO_RUN
     return TaskView(
         id=task.id,
-        type=task.type,
+        type=kind.type,
         payload=task.payload,
-        content_type=task.content_type,
-        queue=task.queue,
-        priority=task.priority,
-        policy=task.policy,
-        requires=task.requires,
-        meta=task.meta,
-        traceparent=task.traceparent,
-        submitted_by=task.submitted_by,
+        content_type=kind.content_type,
+        queue=kind.queue,
+        priority=kind.priority,
+        policy=kind.policy,
+        requires=kind.requires,
+        meta=extras.meta,
+        traceparent=extras.traceparent,
+        submitted_by=extras.submitted_by,
         status=task.status,
-        created_at_ms=task.created_at_ms,
+        created_at_ms=task.created.wall_ms,
         run_at_ms=task.run_at_ms,
-        started_at_ms=task.started_at_ms,
-        finished_at_ms=task.finished_at_ms,
-        retry_at_ms=task.retry_at_ms,
-        attempts=task.attempts,
-        deliveries=task.deliveries,
-        worker_id=task.worker_id,
-        lease_token=task.lease_token,
-        progress=task.progress,
-        result=task.result,
-        error=task.error,
-        cancel_requested=task.cancel_requested,
+        started_at_ms=run.started_at_ms,
+        finished_at_ms=run.finished_at_ms,
+        retry_at_ms=run.retry_at_ms,
+        attempts=run.attempts,
+        deliveries=run.deliveries,
+        worker_id=run.worker_id,
+        lease_token=run.lease_token,
+        progress=run.progress,
+        progress_content_type=run.progress_content_type,
+        result=run.result,
+        result_content_type=run.result_content_type,
+        error=run.error,
+        cancel_requested=run.cancel_requested,
         waiting_for=None if _is_served(state, task) else "worker",
     )
 
@@ -110,7 +117,7 @@ def _is_served(state: State, task: Task) -> bool:
         return True
     market = state.ready.market_of(task)
     assert market is not None, "a pending task has a market"
-    return any(crew.serves(task.type) for crew in market.crews)
+    return any(crew.serves(task.kind.type) for crew in market.crews)
 
 
 def _worker(worker: Worker) -> WorkerView:

@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 def a_task(task_id: str | None = None) -> Submit:
-    task = NewTask(task_id or str(uuid.uuid4()), "echo", b"1", "application/json")
+    task = NewTask.of(task_id or str(uuid.uuid4()), "echo", b"1", "application/json")
     return Submit((task,))
 
 

@@ -24,41 +24,37 @@ from cluster.core.commands import (
     Ticked,
 )
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, Event, NewTask, Policy
+from cluster.core.model import Backoff, Event, Extras, Kind, NewTask, Policy
 from cluster.core.queries import GetTask
 from cluster.errors import StorageDamaged, UnsupportedVersion, WireError
 
-TASK = NewTask(
-    "0190",
+KIND = Kind(
     "resize",
-    b"\x00\xff",
     "application/json",
     "images",
     9,
-    5,
-    6,
     Policy(2, Backoff(1, 2, 3, 4), 7, 8, 9),
     ("gpu", "ssd"),
-    (("k", "v"),),
-    "00-1",
-    "me",
     "theirs",
 )
+TASK = NewTask("0190", b"\x00\xff", KIND, 5, 6, Extras((("k", "v"),), "00-1", "me"))
 
 # Every command as it has ever been written: these bytes are in logs, and must be read for ever.
 WRITTEN = {
-    Submit((TASK,)): "9201919ea430313930a6726573697a65c40200ffb06170706c69636174696f6e2f6a736f6e"
-    "a6696d616765730905069502940102030407080992a3677075a37373649192a16ba176a430302d31a26d65"
-    "a6746865697273",
+    Submit((TASK,)): "92019196a430313930c40200ffc43b97a6726573697a65b06170706c69636174696f6e"
+    "2f6a736f6ea6696d61676573099502940102030407080992a3677075a3737364a674686569727305069391"
+    "92a16ba176a430302d31a26d65",
     Register("w", "me", ("q",), ("t",), ("gpu",), 4, "n1"): "9902a177a26d6591a17191a17491a36770750"
     "4a26e31a764656661756c74",
     Offer("w", 1, 4, is_standing=True): "9603a1770104c3a764656661756c74",
     Heartbeat("w", (1, 2), "n1"): "9504a177920102a26e31a764656661756c74",
     Leave("w"): "9305a177a764656661756c74",
-    Complete("a", 1, b"r"): "9506a16101c40172a764656661756c74",
+    Complete("a", 1, b"r"): "9606a16101c40172b86170706c69636174696f6e2f6f637465742d73747265616da764"
+    "656661756c74",
     Fail("a", 1, "broken", retry=False): "9607a16101a662726f6b656ec2a764656661756c74",
     Release("a", 1): "9408a16101a764656661756c74",
-    Report("a", 1, b"p"): "9509a16101c40170a764656661756c74",
+    Report("a", 1, b"p"): "9609a16101c40170b86170706c69636174696f6e2f6f637465742d73747265616da764"
+    "656661756c74",
     Cancel("a"): "930aa161a764656661756c74",
     Retry("a"): "930ba161a764656661756c74",
     Tick(): "910c",
@@ -93,19 +89,24 @@ def test_what_is_read_has_the_machines_types():
     (command,) = codec.unpack_commands([codec.pack_command(Submit((TASK,)))])
 
     (task,) = command.tasks
-    assert (type(task), type(task.policy), type(task.policy.backoff)) == (NewTask, Policy, Backoff)
+    assert (type(task), type(task.kind), type(task.extras)) == (NewTask, Kind, Extras)
+    assert (type(task.kind.policy), type(task.kind.policy.backoff)) == (Policy, Backoff)
 
 
 def test_fields_that_an_older_program_did_not_write_have_their_defaults():
-    assert codec.unpack_commands([msgpack.packb([13])]) == (BeginTerm(),)
+    kind = msgpack.packb(["t", "json"])
+
+    read = codec.unpack_commands([msgpack.packb([13]), msgpack.packb([1, [["a", b"", kind]]])])
+
+    assert read == (BeginTerm(), Submit((NewTask.of("a", "t", b"", "json"),)))
 
 
-def test_equal_policies_are_one_in_memory():
+def test_equal_kinds_are_one_in_memory():
     packed = codec.pack_command(Submit((TASK, TASK._replace(id="b"))))
 
     (command,) = codec.unpack_commands([packed])
 
-    assert command.tasks[0].policy is command.tasks[1].policy
+    assert command.tasks[0].kind is command.tasks[1].kind
 
 
 def test_an_entry_reads_as_it_was_written():
@@ -236,22 +237,22 @@ def load(packed):
 # A snapshot as it has ever been written: these bytes are on disks, and must be read for ever.
 SNAPSHOT = (
     (
-        "9f00a668656164657201c410bb69e6eb79501af9658b2fc5e796ab3201020304cd3a98cd138800030101cf7f"
-        "ffffffffffffff"
+        "9f00a668656164657201c410bb69e6eb79501af9658b2fc5e796ab3201020304cd3a98cd13880003ce0030"
+        "000001cf7fffffffffffffff"
     ),
     "9601a57370616365a6746865697273020000",
     (
-        "dc002402a57461736b7392a430313930a4303139319291a6726573697a65c4010091c40200ff9291b0617070"
-        "6c69636174696f6e2f6a736f6ec401009291a6746865697273c401009291a6696d61676573c4010091099291"
-        "95029401020304070809c40100929192a3677075a3737364c40100919192a16ba17691a430302d319291a26d"
-        "65c401009292aa70726f63657373696e67a97363686564756c6564c4020001910492010092c0069204c091c0"
-        "91c0910092010091009292a177c0c40200019201c091c091c091c091c091c2920203920c0e9203c091c092c0"
-        "06"
+        "9502a57461736b739a92a430313930a43031393191c40200ff929197a6726573697a65b06170706c696361"
+        "74696f6e2f6a736f6ea6696d61676573099502940102030407080992a3677075a3737364a6746865697273"
+        "c401009291939192a16ba176a430302d31a26d65c401009292aa70726f63657373696e67a9736368656475"
+        "6c6564c402000192919401020304c4010092020392d3fffffd6cd22ffff70092c006920c0ec40100dc0011"
+        "9291a177c40100910191c091c0910491c091c0910391009101910091c291c09291c0c4010091c09291c0c4"
+        "010091c0"
     ),
     (
-        "dc001703a7776f726b65727391a17791a26d659291a6746865697273c40100929191a6696d61676573c40100"
-        "929190c40100929192a3677075a3737364c4010091049291a26e31c401009291a6616374697665c401009104"
-        "910491cd3a9b91919201a4303139309101910091c391009101910191009101"
+        "dc001703a7776f726b65727391a17791a26d659291a6746865697273c40100929191a6696d61676573c401"
+        "00929190c40100929192a3677075a3737364c4010091049291a26e31c401009291a6616374697665c40100"
+        "9104910491cd3a9b91919201a4303139309101910091c391009101910191009101"
     ),
     "9304a873657373696f6e7301",
     "9205a3656e64",
@@ -337,6 +338,7 @@ def test_an_entry_is_described_without_payloads_and_secrets():
             "task_id": "a",
             "lease_token": 1,
             "result": "6 bytes",
+            "content_type": "application/octet-stream",
             "namespace": "default",
         },
     ]

@@ -48,7 +48,7 @@ class Ledger:
         """Submit one task through one node, any by default; returns its fate."""
         task_id = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
         payload = bytes(self.random.randrange(20, 1_500))
-        task = NewTask(task_id, "echo", payload, "application/json", delay_ms=delay_ms)
+        task = NewTask.of(task_id, "echo", payload, "application/json", delay_ms=delay_ms)
         command = Submit((task,))
         self.attempted[task_id] = None
         name = name or self._any_node()

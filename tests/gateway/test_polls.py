@@ -41,7 +41,7 @@ async def worker_id(replica: Replica, queue: str) -> str:
 
 def task_in(queue: str) -> NewTask:
     """A task for the queue."""
-    return NewTask(new_id(), "process", b"1", "application/json", queue=queue)
+    return NewTask.of(new_id(), "process", b"1", "application/json", queue=queue)
 
 
 async def begun(replica: Replica, index: int) -> None:

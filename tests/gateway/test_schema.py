@@ -9,7 +9,7 @@ import pytest
 from multidict import MultiDict
 
 from cluster.answers import Consistency
-from cluster.core.model import Backoff, Policy, TaskStatus
+from cluster.core.model import Backoff, Extras, Policy, TaskStatus
 from gateway import queries, schema
 from gateway.defaults import SubmitDefaults
 from gateway.encoding import Format
@@ -39,9 +39,14 @@ def test_what_the_submitter_leaves_out_is_filled_in() -> None:
 
     assert normalized(task.id) == task.id
     assert task.payload == b"1"
-    assert task.content_type == "application/json"
-    assert (task.queue, task.priority, task.delay_ms, task.run_at_ms) == ("default", 4, 0, None)
-    assert task.policy == Policy()
+    assert task.kind.content_type == "application/json"
+    assert (task.kind.queue, task.kind.priority, task.delay_ms, task.run_at_ms) == (
+        "default",
+        4,
+        0,
+        None,
+    )
+    assert task.kind.policy == Policy()
 
 
 def test_seconds_become_milliseconds_and_fractions_thousandths() -> None:
@@ -52,7 +57,7 @@ def test_seconds_become_milliseconds_and_fractions_thousandths() -> None:
     )
 
     assert task.delay_ms == 2
-    assert task.policy == Policy(4, Backoff(500, 1_250, 10_000, 0), 1_000, 2_500, 0)
+    assert task.kind.policy == Policy(4, Backoff(500, 1_250, 10_000, 0), 1_000, 2_500, 0)
 
 
 def test_defaults_of_the_node_stand_where_the_submitter_is_silent() -> None:
@@ -60,8 +65,8 @@ def test_defaults_of_the_node_stand_where_the_submitter_is_silent() -> None:
 
     task = schema.new_task(TASK | {"backoff": {"max": 60}}, {}, standard, Format.JSON)
 
-    assert task.policy.max_attempts == 9
-    assert task.policy.backoff == Backoff(1, 2_000, 60_000, 4)
+    assert task.kind.policy.max_attempts == 9
+    assert task.kind.policy.backoff == Backoff(1, 2_000, 60_000, 4)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +74,7 @@ def test_defaults_of_the_node_stand_where_the_submitter_is_silent() -> None:
     [("low", 1), ("normal", 4), ("high", 7), ("critical", 9), (0, 0), (9, 9)],
 )
 def test_priorities_are_words_or_digits(priority: object, number: int) -> None:
-    assert new_task(TASK | {"priority": priority}).priority == number
+    assert new_task(TASK | {"priority": priority}).kind.priority == number
 
 
 @pytest.mark.parametrize(
@@ -89,16 +94,16 @@ def test_run_at_is_rfc_3339(run_at: str, milliseconds: int) -> None:
 def test_tags_are_a_sorted_set_and_meta_is_ordered() -> None:
     task = new_task(TASK | {"requires": ["gpu", "arm", "gpu"], "meta": {"b": "2", "a": ""}})
 
-    assert task.requires == ("arm", "gpu")
-    assert task.meta == (("a", ""), ("b", "2"))
+    assert task.kind.requires == ("arm", "gpu")
+    assert task.extras == Extras(meta=(("a", ""), ("b", "2")))
 
 
 def test_a_well_formed_trace_is_carried_and_another_ignored() -> None:
     trace = f"00-{'a' * 32}-{'b' * 16}-01"
 
-    assert new_task(TASK, traceparent=trace).traceparent == trace
-    assert new_task(TASK, traceparent=trace.upper()).traceparent is None
-    assert new_task(TASK, traceparent=f"00-{'0' * 32}-{'b' * 16}-01").traceparent is None
+    assert new_task(TASK, traceparent=trace).extras == Extras(traceparent=trace)
+    assert new_task(TASK, traceparent=trace.upper()).extras is None
+    assert new_task(TASK, traceparent=f"00-{'0' * 32}-{'b' * 16}-01").extras is None
 
 
 @pytest.mark.parametrize(

@@ -56,14 +56,14 @@ def new_tasks(ids: list[str], options: dict[str, str]) -> Submit:
     }
     policy = Policy(max_attempts=int(options.get("attempts", "4")), **limits)
     tasks = [
-        NewTask(
+        NewTask.of(
             task_id,
             options.get("type", "process"),
             b"{}",
             "application/json",
-            options.get("queue", "default"),
-            int(options.get("priority", "4")),
-            milliseconds(options.get("delay", "0ms")),
+            queue=options.get("queue", "default"),
+            priority=int(options.get("priority", "4")),
+            delay_ms=milliseconds(options.get("delay", "0ms")),
             policy=policy,
             requires=words(options.get("requires", "")),
         )

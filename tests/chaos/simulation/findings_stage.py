@@ -187,7 +187,7 @@ class Stage:
         timeout_seconds: float = PATIENCE_SECONDS,
     ) -> Fate:
         """Propose a task named *tag* through *node*."""
-        task = NewTask(tag, "echo", payload, "application/octet-stream", submitted_by=tag)
+        task = NewTask.of(tag, "echo", payload, "application/octet-stream", submitted_by=tag)
         return self.call(
             node,
             lambda replica: replica.propose(Submit((task,)), timeout_seconds=timeout_seconds),

@@ -885,7 +885,7 @@ def _raise_a_bug(*_given: object, **_named: object) -> None:
 
 
 def _task(task_id: str) -> NewTask:
-    return NewTask(task_id, "echo", b"", "text/plain", submitted_by=task_id)
+    return NewTask.of(task_id, "echo", b"", "text/plain", submitted_by=task_id)
 
 
 def _changes_of_leader(stage: Stage) -> list[list[tuple[str, int]]]:

@@ -12,7 +12,7 @@ from cluster.core.queries import Count
 
 
 def submit(tag: str) -> Submit:
-    return Submit((NewTask(f"task-{tag}", "echo", b"", "text/plain", submitted_by=tag),))
+    return Submit((NewTask.of(f"task-{tag}", "echo", b"", "text/plain", submitted_by=tag),))
 
 
 def ledger_of(*tags: str) -> dict[int, Applied]:

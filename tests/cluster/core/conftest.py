@@ -59,7 +59,7 @@ class Driver:
         names = Policy._fields
         policy = Policy(**{name: fields.pop(name) for name in names if name in fields})
         wanted = {"type": "t", "payload": b"{}", "content_type": "json", "policy": policy} | fields
-        return self.do(Submit(tuple(NewTask(id=task_id, **wanted) for task_id in ids)))
+        return self.do(Submit(tuple(NewTask.of(id=task_id, **wanted) for task_id in ids)))
 
     def worker(self, worker_id: str = "w", slots: int = 1, **fields: Any) -> None:
         """Register a worker whose standing offer is for all of its slots."""

@@ -21,16 +21,29 @@ from cluster.core.crews import Crew, Crews
 from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, Loader, UnknownVersion, dump
 from cluster.core.invariants import check
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, Policy, Task, TaskStatus, Worker, WorkerStatus
+from cluster.core.model import (
+    Backoff,
+    Extras,
+    Kind,
+    Moment,
+    Policy,
+    Run,
+    Task,
+    TaskStatus,
+    Worker,
+    WorkerStatus,
+    due_key,
+)
 from cluster.core.ready import Lane, Market, Ready
 from cluster.core.state import Space, State
 from tests.cluster.core.test_stateful import Clients
 from tests.cluster.core.workload import entries
 
 NUMBERS = (
-    *("index", "term", "cluster_time_ms", "wall_time_ms", "lease_ms", "heartbeat_ms"),
+    *("now", "lease_ms", "heartbeat_ms"),
     *("grace_until_ms", "memory_bytes_max", "newest_number", "newest_place", "newest_token"),
 )
+KIND = Kind("t", "json", "q", 9, Policy(1, Backoff(2, 3, 4, 5), 6, 7, 4), ("gpu",), "theirs")
 EXAMPLES = int(os.environ.get("QUORATE_TEST_EXAMPLES", "200"))
 
 
@@ -63,7 +76,7 @@ def content_of(machine):
     lines = [f"{name}: {getattr(state, name)!r}" for name in NUMBERS]
     for name, space in state.spaces.items():
         lines.append(f"namespace {name}: {values_of(space.tally)}")
-        lines += [f"{key}: {task!r}" for key, task in space.tasks.items()]
+        lines += [repr(task) for task in space.listing]
         lines += [f"{key}: {worker!r}" for key, worker in space.workers.items()]
     return [*lines, f"sessions: {list(state.sessions)}, lost: {list(state.lost)}"]
 
@@ -195,24 +208,32 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
     }
     assert set(Crews.__slots__) == {"fresh", "by_profile", "by_queue", "of_worker"}
     assert set(Crew.__slots__) == {
-        *("available", "markets", "members", "profile", "seats", "tags", "types"),
+        *("available", "markets", "members", "profile", "tags", "types"),
     }
     assert set(Ready.__slots__) == {"markets", "by_queue"}
     assert set(Market.__slots__) == {"crews", "heads", "key", "lanes"}
-    assert set(Lane.__slots__) == {"head", "market", "tasks", "type"}
+    assert set(Lane.__slots__) == {"market", "tasks", "turn", "type"}
 
 
 def test_every_field_of_a_task_is_kept():
+    run = Run(**{field.name: field.name for field in fields(Run)})
+    run.finished_at_ms = 8
+    run.timeout = None  # It no longer runs.
     task = Task(**{field.name: field.name for field in fields(Task)})
-    task.policy = Policy(1, Backoff(2, 3, 4, 5), 6, 7, 8)
     task.status = TaskStatus.COMPLETED
-    task.meta = (("k", "v"),)
+    task.kind = KIND
+    task.extras = Extras((("k", "v"),), "00-1", "me")
+    task.created = Moment(1, 2, 3, 4)
+    task.number = 5
+    task.run = run
+    task.timer = due_key(8 + 4, 5)
     machine = Machine()
     space = machine.state.spaces["s"] = Space()
     space.tasks[task.id] = task
+    space.listing.add(task)
     space.tally.submitted_ever = 1
 
-    (loaded,) = load(msgpacked(dump(machine))).state.spaces["s"].tasks.values()
+    (loaded,) = load(msgpacked(dump(machine))).state.spaces["s"].listing
 
     assert repr(loaded) == repr(task)
 
@@ -221,6 +242,7 @@ def test_every_field_of_a_worker_is_kept():
     worker = Worker(**{field.name: field.name for field in fields(Worker)})
     worker.leases = {}
     worker.status = WorkerStatus.LOST
+    worker.seat = None
     machine = Machine()
     machine.state.spaces["s"] = Space()
     machine.state.spaces["s"].workers[worker.id] = worker
@@ -239,7 +261,9 @@ def test_namespaces_stay_apart_and_in_order(driver):
     machine = copy_of(driver.machine)
 
     assert list(machine.state.spaces) == ["b", "default", "a"]
-    assert all(list(space.tasks) == ["t"] for space in machine.state.spaces.values())
+    assert all(
+        [task.id for task in space.listing] == ["t"] for space in machine.state.spaces.values()
+    )
 
 
 def test_sessions_keep_their_order(driver):
@@ -315,28 +339,33 @@ def test_a_section_holds_256_records_at_most(driver):
     assert len(copy_of(driver.machine).state.spaces["default"].tasks) == RECORDS_MAX + 1
 
 
-@pytest.mark.parametrize("field", ["payload", "result", "progress", "error", "meta", "leases"])
-def test_a_section_is_cut_where_it_would_be_too_large(driver, field):
+THIRD = BYTES_MAX // 3 + 1
+LARGE = {
+    "payload": lambda task: setattr(task, "payload", bytes(THIRD)),
+    "result": lambda task: setattr(task.run, "result", bytes(THIRD)),
+    "progress": lambda task: setattr(task.run, "progress", bytes(THIRD)),
+    "error": lambda task: setattr(task.run, "error", "x" * THIRD),
+    "meta": lambda task: setattr(task, "extras", Extras(meta=(("key", "x" * THIRD),))),
+}
+
+
+@pytest.mark.parametrize("field", LARGE)
+def test_a_section_is_cut_where_its_tasks_would_be_too_large(driver, field):
+    driver.submit(*"abcde")
+    for task in driver.machine.state.spaces["default"].listing:
+        task.run = Run()
+        LARGE[field](task)
+
+    assert kinds_of(driver.machine).count("tasks") == 3  # Of 2, 2 and 1.
+
+
+def test_a_section_is_cut_where_its_workers_would_be_too_large(driver):
     for n in range(5):
         driver.register(f"w{n}")
-    driver.submit(*"abcde")
-    space = driver.machine.state.spaces["default"]
-    third = BYTES_MAX // 3 + 1
-    large = {
-        "payload": b"x" * third,
-        "result": b"x" * third,
-        "progress": b"x" * third,
-        "error": "x" * third,
-        "meta": (("key", "x" * third),),
-        "leases": dict.fromkeys(range(third // 50 + 1), "a"),
-    }
-    for record in [*space.tasks.values(), *space.workers.values()]:
-        if hasattr(record, field):
-            setattr(record, field, large[field])
+    for worker in driver.machine.state.spaces["default"].workers.values():
+        worker.leases = dict.fromkeys(range(THIRD // 50 + 1), "a")
 
-    kinds = kinds_of(driver.machine)
-
-    assert sorted((kinds.count("tasks"), kinds.count("workers"))) == [1, 3]  # Of 2, 2 and 1.
+    assert kinds_of(driver.machine).count("workers") == 3
 
 
 def test_a_record_that_is_too_large_has_a_section_of_its_own(driver):
@@ -357,8 +386,17 @@ def test_what_many_share_is_one_in_memory(driver):
     tasks = load(msgpacked(dump(driver.machine))).state.spaces["default"].tasks
 
     first, last = tasks["task0"], tasks[f"task{RECORDS_MAX}"]
-    for name in ("type", "content_type", "queue", "policy", "requires", "submitted_by"):
-        assert getattr(first, name) is getattr(last, name)
+    assert first.kind is last.kind
+
+
+def test_tasks_of_one_entry_share_its_moment(driver):
+    driver.submit(*(f"t{n}" for n in range(RECORDS_MAX + 1)))  # More than one section has.
+    driver.submit("later")
+
+    tasks = load(msgpacked(dump(driver.machine))).state.spaces["default"].tasks
+
+    assert tasks["t0"].created is tasks[f"t{RECORDS_MAX}"].created
+    assert tasks["t0"].created != tasks["later"].created
 
 
 def test_a_worker_and_its_tasks_share_their_ids(driver):
@@ -369,17 +407,18 @@ def test_a_worker_and_its_tasks_share_their_ids(driver):
 
     (task,) = space.tasks.values()
     (worker,) = space.workers.values()
-    assert task.worker_id is worker.id
+    assert task.run.worker_id is worker.id
     assert worker.leases[1] is task.id
 
 
 def test_fields_that_an_older_program_did_not_dump_have_their_defaults(driver):
-    driver.submit("a", delay_ms=5)
+    driver.submit("a", ttl_ms=5)
     sections = list(dump(driver.machine))
     assert sections[2][1] == "tasks"
-    sections[2] = sections[2][:-1]
+    number, kind, columns, *runs = sections[2]
+    sections[2] = (number, kind, columns[:-1], *runs)
 
-    assert load(sections).state.task("default", "a").due_ms is None
+    assert load(sections).state.task("default", "a").expires_at_ms is None
 
 
 def test_a_machine_becomes_another_for_all_who_hold_it(driver):
@@ -469,8 +508,10 @@ def test_columns_of_unequal_length_are_refused(driver):
     for task_id in "abc":
         driver.submit(task_id, payload=task_id.encode())
     sections = list(dump(driver.machine))
-    place = sections[2].index((b"a", b"b", b"c"))
-    sections[2] = (*sections[2][:place], (b"a", b"b"), *sections[2][place + 1 :])
+    number, kind, columns, *runs = sections[2]
+    place = columns.index((b"a", b"b", b"c"))
+    cut = (*columns[:place], (b"a", b"b"), *columns[place + 1 :])
+    sections[2] = (number, kind, cut, *runs)
 
     with pytest.raises(ValueError, match="section 2 of the dump is damaged"):
         load(sections)
@@ -501,10 +542,11 @@ def test_what_does_not_begin_as_a_dump_is_refused(section):
         ("header", 1, b"", *range(10)),
         ("space", "n"),
         ("tasks",),
-        ("tasks", 5),
-        ("tasks", ("a", "b"), 5),
-        ("tasks", ("a", "b"), (("x",), b"\0\1")),
-        ("tasks", ("a",), *[("x",)] * 50),
+        ("tasks", (5,), b"", ()),
+        ("tasks", (("a", "b"), 5), b"", ()),
+        ("tasks", (("a", "b"), (("x",), b"\0\1")), b"", ()),
+        ("tasks", (("a",), *[("x",)] * 50), b"", ()),
+        ("tasks", (("a",),), b"", ()),
         ("workers", ("w",)),
         ("sessions", 7),
         ("fresh", 5),

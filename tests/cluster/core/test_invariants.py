@@ -5,8 +5,8 @@ import pytest
 from cluster.core.commands import Offer
 from cluster.core.crews import Crew
 from cluster.core.invariants import check
-from cluster.core.model import TaskStatus, WorkerStatus
-from cluster.core.ready import Market
+from cluster.core.model import Run, TaskStatus, Worker, WorkerStatus
+from cluster.core.ready import Market, turn_of
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def state(driver):
     driver.submit("runs", timeout_ms=500)
     driver.do(Offer("w", 2, 1, is_standing=True))
     driver.submit("waits", ttl_ms=900)
+    driver.submit("behind")
     driver.submit("unserved", type="x", queue="y")
     return driver.machine.state
 
@@ -32,6 +33,15 @@ def task(state, task_id):
 
 def worker(state, worker_id="w"):
     return state.spaces["default"].workers[worker_id]
+
+
+def give_run(state, **fields):
+    task(state, "waits").run = Run(**fields)
+
+
+def seated(number):
+    fields = dict.fromkeys(Worker.__slots__)
+    return Worker(**fields | {"number": number, "seat": (0, 0, number)})
 
 
 def lane(state):
@@ -46,8 +56,8 @@ FAULTS = {
     "0 tasks counted as failed, 1 there": lambda s: s.spaces["default"].tally.by_status.update(
         {TaskStatus.FAILED: 0}
     ),
-    "6 tasks submitted and not removed, 5 there": lambda s: setattr(
-        s.spaces["default"].tally, "submitted_ever", 6
+    "7 tasks submitted and not removed, 6 there": lambda s: setattr(
+        s.spaces["default"].tally, "submitted_ever", 7
     ),
     "7 workers counted as active, 1 there": lambda s: setattr(
         s.spaces["default"].tally, "workers_active", 7
@@ -55,16 +65,18 @@ FAULTS = {
     "the listing is not the tasks": lambda s: s.spaces["default"].listing.remove(
         s.spaces["default"].listing.first()
     ),
-    "is kept as other": lambda s: s.spaces["default"].tasks.update(
-        other=s.spaces["default"].tasks.pop("waits")
+    "is kept as other": lambda s: s.spaces["default"].tasks.__setitem__("other", task(s, "waits")),
+    "waits is pending and finished at 1": lambda s: give_run(s, finished_at_ms=1),
+    "waits is pending and retries at 1": lambda s: give_run(s, retry_at_ms=1),
+    "waits has token 99 of 3 given": lambda s: give_run(s, lease_token=99),
+    "runs is processing and has a late token": lambda s: setattr(
+        task(s, "runs").run, "late_token", 3
     ),
-    "waits is pending and finished at 1": lambda s: setattr(task(s, "waits"), "finished_at_ms", 1),
-    "waits is pending and retries at 1": lambda s: setattr(task(s, "waits"), "retry_at_ms", 1),
-    "waits has token 99 of 3 given": lambda s: setattr(task(s, "waits"), "lease_token", 99),
-    "runs is processing and has a late token": lambda s: setattr(task(s, "runs"), "late_token", 3),
-    "late token 2 is not the newest": lambda s: setattr(task(s, "waits"), "late_token", 2),
-    "was killed 4 times": lambda s: setattr(task(s, "waits"), "killed", 4),
-    "1 attempts of 0 deliveries": lambda s: setattr(task(s, "waits"), "attempts", 1),
+    "late token 2 is not the newest": lambda s: give_run(s, late_token=2),
+    "was killed 4 times": lambda s: give_run(s, killed=4),
+    "1 attempts of 0 deliveries": lambda s: give_run(s, attempts=1),
+    "waits has a result without": lambda s: give_run(s, result=b"r"),
+    "waits has progress without": lambda s: give_run(s, progress_content_type="json"),
     "holds 1 tasks in 0 slots": lambda s: setattr(worker(s), "slots", 0),
     "gone is lost and has room for 1": lambda s: setattr(worker(s, "gone"), "room", 1),
     "w has room for 5 with 1 slots free": lambda s: setattr(worker(s), "room", 5),
@@ -80,13 +92,16 @@ FAULTS = {
     ),
     "still found by its queue": lambda s: s.ready.by_queue["default", "y"].append(None),
     "waits waits in 0 lanes": lambda s: lane(s).tasks.remove(lane(s).tasks.first()),
-    "waits has place 99 of 5": lambda s: setattr(task(s, "waits"), "place", 99),
-    "two tasks wait at the same place": lambda s: setattr(
-        task(s, "waits"), "place", task(s, "unserved").place
+    "waits has place 99 of ": lambda s: setattr(task(s, "waits"), "turn", turn_of(99, 4)),
+    "two tasks wait for the same turn": lambda s: setattr(
+        task(s, "waits"), "turn", task(s, "unserved").turn
     ),
-    "its heads are not its lanes'": lambda s: lane(s).market.heads.remove(lane(s).head),
-    "its head is not its first task": lambda s: setattr(lane(s), "head", None),
-    "waits waits where it does not belong": lambda s: setattr(task(s, "waits"), "priority", 9),
+    "its heads are not its lanes": lambda s: lane(s).market.heads.remove(lane(s)),
+    "is not in order of turns": lambda s: setattr(task(s, "waits"), "turn", 0),
+    "its turn is not its first task's": lambda s: setattr(lane(s), "turn", 5),
+    "waits waits where it does not belong": lambda s: setattr(
+        task(s, "waits"), "kind", task(s, "waits").kind._replace(type="x")
+    ),
     "is failed and waits in a lane": lambda s: setattr(
         task(s, "waits"), "status", TaskStatus.FAILED
     ),
@@ -95,14 +110,14 @@ FAULTS = {
     ),
     "has room for 1 and another seat": lambda s: setattr(worker(s), "room", 1),
     "counts 5 members, 1 there": lambda s: setattr(crew(s), "members", 5),
-    "its members with room are not in order": lambda s: crew(s).seats.update({77: (0, 0, 77)}),
+    "its members with room are not in order": lambda s: crew(s).available.add(seated(77)),
     "attends other markets than it serves": lambda s: crew(s).markets.clear(),
     "is not known where it attends": lambda s: crew(s).markets[0].crews.clear(),
     "counts 0 members, 0 there": lambda s: s.crews.by_profile.update(
         {("a", (), (), ()): Crew(("a", (), (), ()))}
     ),
     "waits, and worker w has room": lambda s: s.crews.seat(worker(s), 1) or s.crews.fresh.clear(),
-    "waits is due at 7 instead of": lambda s: setattr(task(s, "waits"), "due_ms", 7),
+    "waits has timer 7 instead of": lambda s: setattr(task(s, "waits"), "timer", 7),
     "the timers are not the tasks'": lambda s: s.timers.remove(s.timers.first()),
     "the timeouts are not the running tasks'": lambda s: s.timeouts.remove(s.timeouts.first()),
     "the sessions are not the workers": lambda s: s.sessions.clear(),

@@ -11,7 +11,7 @@ from cluster.core.machine import _COMMANDS, _QUERIES, Machine
 from cluster.core.model import EVENT_KINDS, NewTask
 from cluster.core.queries import GetTask, Query
 
-TASK = NewTask("a", "t", b"", "json")
+TASK = NewTask.of("a", "t", b"", "json")
 
 
 def apply(machine, *entry, **clocks):

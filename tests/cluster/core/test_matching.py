@@ -1,7 +1,8 @@
 """Which task goes next, and to whom."""
 
 from cluster.core.commands import Cancel, Offer, Release, Submit
-from cluster.core.model import NewTask
+from cluster.core.model import PRIORITY_MAX, NewTask
+from cluster.core.ready import AGEING_MS, next_place, turn_of
 
 
 def test_a_task_is_leased_in_the_command_that_submits_it(driver):
@@ -50,7 +51,7 @@ def test_the_higher_priority_goes_first(driver):
 def test_the_higher_priority_of_one_batch_goes_first(driver):
     driver.worker()
 
-    tasks = [NewTask(str(n), f"t{n}", b"", "json", priority=n) for n in range(10)]
+    tasks = [NewTask.of(str(n), f"t{n}", b"", "json", priority=n) for n in range(10)]
     driver.do(Submit(tuple(tasks)))
 
     assert driver.work_off() == [str(n) for n in range(9, -1, -1)]
@@ -178,7 +179,7 @@ def test_a_batch_for_several_workers_reaches_each(driver):
     driver.worker("x", types=("x",))
     driver.worker("y", types=("y",))
 
-    tasks = [NewTask(f"{kind}{n}", kind, b"", "json") for n in (1, 2) for kind in ("x", "y", "z")]
+    tasks = [NewTask.of(f"{each}{n}", each, b"", "json") for n in (1, 2) for each in "xyz"]
     driver.do(Submit(tuple(tasks)))
 
     assert (driver.held("x"), driver.held("y")) == (["x1"], ["y1"])
@@ -243,3 +244,27 @@ def test_more_expired_tasks_of_two_types_than_fit_are_left_to_the_next(driver):
     driver.after(0)
 
     assert (first, driver.held("v"), driver.held("w")) == ([], ["t0-fresh"], ["t1-fresh"])
+
+
+def test_a_low_priority_goes_before_a_higher_one_that_came_long_after(driver):
+    driver.submit("low", priority=3)
+    driver.cluster_ms += AGEING_MS - 1
+    driver.submit("normal in time", priority=4)
+    driver.cluster_ms += 2
+    driver.submit("normal too late", priority=4)
+    driver.cluster_ms += AGEING_MS - 2
+    driver.submit("high in time", priority=5)
+    driver.worker()
+
+    assert driver.work_off() == ["high in time", "normal in time", "low", "normal too late"]
+
+
+def test_no_place_and_priority_have_the_turn_of_others():
+    places = [0]
+    for ms in (0, 0, AGEING_MS, AGEING_MS, 2 * AGEING_MS):
+        places.append(next_place(places[-1], ms))
+
+    turns = [turn_of(place, priority) for place in places for priority in range(PRIORITY_MAX + 1)]
+
+    assert places == sorted(set(places))
+    assert len(set(turns)) == len(turns)

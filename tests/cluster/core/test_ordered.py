@@ -1,64 +1,75 @@
-"""Entries in order."""
+"""Records in order."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.core.ordered import BLOCK_ENTRIES, Ordered
+from cluster.core.ordered import BLOCK_RECORDS, Ordered
 
 numbers = st.integers(0, 40)
 
 
+def itself(n):
+    return n
+
+
 def filled(count, step=1):
-    ordered = Ordered()
+    ordered = Ordered(itself)
     for n in range(0, count * step, step):
-        ordered.add((n,))
+        ordered.add(n)
     return ordered
 
 
 @given(st.lists(st.tuples(st.booleans(), numbers)))
 def test_it_holds_what_was_added_and_not_removed_in_order(steps):
-    ordered = Ordered()
+    ordered = Ordered(itself)
     model = []
     for is_added, n in steps:
         if is_added and n not in model:
             model.append(n)
-            ordered.add((n,))
+            ordered.add(n)
         elif n in model:
             model.remove(n)
-            ordered.remove((n,))
+            ordered.remove(n)
 
-    assert list(ordered) == [(n,) for n in sorted(model)]
+    assert list(ordered) == sorted(model)
     assert len(ordered) == len(model)
-    assert ordered.first() == (min((n,) for n in model) if model else None)
+    assert ordered.first() == min(model, default=None)
 
 
 def test_many_entries_stay_in_order_wherever_they_are_added():
-    ordered = filled(4 * BLOCK_ENTRIES, step=2)
-    for n in range(1, 4 * BLOCK_ENTRIES, 2):
-        ordered.add((n,))
+    ordered = filled(4 * BLOCK_RECORDS, step=2)
+    for n in range(1, 4 * BLOCK_RECORDS, 2):
+        ordered.add(n)
 
-    assert list(ordered)[: 4 * BLOCK_ENTRIES] == [(n,) for n in range(4 * BLOCK_ENTRIES)]
+    assert list(ordered)[: 4 * BLOCK_RECORDS] == list(range(4 * BLOCK_RECORDS))
 
 
 def test_many_entries_can_be_removed_from_the_middle():
-    ordered = filled(4 * BLOCK_ENTRIES)
-    for n in range(10, 4 * BLOCK_ENTRIES - 10):
-        ordered.remove((n,))
+    ordered = filled(4 * BLOCK_RECORDS)
+    for n in range(10, 4 * BLOCK_RECORDS - 10):
+        ordered.remove(n)
 
     assert len(ordered) == 20
 
 
 def test_the_entries_before_a_bound_come_greatest_first():
-    ordered = filled(3 * BLOCK_ENTRIES)
+    ordered = filled(3 * BLOCK_RECORDS)
 
-    assert list(ordered.before((2 * BLOCK_ENTRIES + 5,))) == [
-        (n,) for n in range(2 * BLOCK_ENTRIES + 4, -1, -1)
-    ]
+    assert list(ordered.before(2 * BLOCK_RECORDS + 5)) == list(range(2 * BLOCK_RECORDS + 4, -1, -1))
 
 
 def test_a_bound_beyond_the_last_entry_gives_all():
-    assert len(list(filled(3 * BLOCK_ENTRIES).before((10**9,)))) == 3 * BLOCK_ENTRIES
+    assert len(list(filled(3 * BLOCK_RECORDS).before(10**9))) == 3 * BLOCK_RECORDS
 
 
 def test_nothing_is_before_anything_in_an_empty_one():
-    assert list(Ordered().before((1,))) == []
+    assert list(Ordered(itself).before(1)) == []
+
+
+def test_the_order_is_that_of_the_key():
+    ordered = Ordered(len)
+    for text in ("ccc", "a", "dddd", "bb"):
+        ordered.add(text)
+
+    assert list(ordered) == ["a", "bb", "ccc", "dddd"]
+    assert list(ordered.before(3)) == ["bb", "a"]

@@ -46,7 +46,7 @@ POLICIES = st.builds(
     retention_ms=st.just(10**9),  # So that the model need not forget.
 )
 TASKS = st.builds(
-    NewTask,
+    NewTask.of,
     id=IDS,
     type=st.sampled_from("xy"),
     payload=st.just(b""),
@@ -56,11 +56,6 @@ TASKS = st.builds(
     delay_ms=st.sampled_from([0, 0, 200]),
     policy=POLICIES,
     requires=st.sampled_from([(), (), ("gpu",)]),
-    run_at_ms=st.none(),
-    meta=st.just(()),
-    traceparent=st.none(),
-    submitted_by=st.none(),
-    namespace=st.just("default"),
 )
 
 

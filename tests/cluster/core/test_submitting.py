@@ -5,7 +5,7 @@ from cluster.core.model import NewTask, Policy
 
 
 def new(task_id, **fields):
-    return NewTask(task_id, fields.pop("type", "t"), b"{}", "json", **fields)
+    return NewTask.of(task_id, fields.pop("type", "t"), b"{}", "json", **fields)
 
 
 def test_a_new_task_waits_for_a_worker(driver):

@@ -89,7 +89,7 @@ def test_every_filter_must_match(driver):
 
 def test_a_listing_is_of_one_namespace(driver):
     driver.submit("a")
-    driver.do(Submit((NewTask("b", "t", b"", "json", namespace="theirs"),)))
+    driver.do(Submit((NewTask.of("b", "t", b"", "json", namespace="theirs"),)))
 
     assert listed(driver) == (["a"], None)
 

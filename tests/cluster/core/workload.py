@@ -93,13 +93,13 @@ def new_task(rng: random.Random, number: int) -> NewTask:
         ttl_ms=rng.choice((None, None, 5_000)),
         retention_ms=rng.choice((0, 10_000, 86_400_000)),
     )
-    return NewTask(
+    return NewTask.of(
         f"task{number}",
         rng.choice(TYPES),
         b"{}",
         "application/json",
-        rng.choice(QUEUES),
-        rng.randint(0, 9),
+        queue=rng.choice(QUEUES),
+        priority=rng.randint(0, 9),
         delay_ms=rng.choice((0, 0, 0, 1_000)),
         policy=policy,
         requires=rng.choice(((), (), ("gpu",))),
