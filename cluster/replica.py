@@ -77,7 +77,7 @@ class Replica:
         )
         self._steering = Steering(driver)
         self._barriers = Barriers(driver)
-        self._applied_waiters = AppliedWaiters(driver)
+        self._applied_waiters = AppliedWaiters(lambda: driver.engine.applied_index)
         self._watches = Watches()
         self._proposals = Proposals()
         self._leading = Leading(
