@@ -7,6 +7,7 @@ QuorateError
 ├── ChangeRefused           members or leadership cannot be changed so, now; says why
 ├── OutcomeUnknown          it may have happened; repeat it only with the same id
 ├── NotCaughtUp             this node has not applied the asked-for index in time
+├── EventsLost              events that a reader has not seen are no longer kept; says from where
 ├── StorageError            the data directory cannot be used
 │   ├── StorageDamaged      a file's content is wrong: which, where, and how to mend it
 │   └── StorageMismatch     the directory belongs to another node, cluster or version
@@ -17,6 +18,11 @@ QuorateError
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cluster.core.model import Position
 
 
 class QuorateError(Exception):
@@ -45,6 +51,14 @@ class OutcomeUnknown(QuorateError):
 
 class NotCaughtUp(QuorateError):
     """This node did not reach the index that the reader asked for in time."""
+
+
+class EventsLost(QuorateError):
+    """Events that the reader has not seen are no longer kept: it must look at the state instead."""
+
+    def __init__(self, message: str, oldest: Position) -> None:
+        super().__init__(message)
+        self.oldest = oldest  # Readers that stopped here or later miss nothing.
 
 
 class StorageError(QuorateError):

@@ -15,6 +15,7 @@ from cluster.answers import Answered, Committed, Consistency
 from cluster.applied import AppliedWaiters
 from cluster.barriers import Barriers
 from cluster.core.commands import Command
+from cluster.core.model import Position
 from cluster.core.queries import Query
 from cluster.crashpoints import reach
 from cluster.dispatching import Dispatcher
@@ -32,7 +33,7 @@ from cluster.settings import ReplicaSettings
 from cluster.snapshotting import Snapshots
 from cluster.status import ClusterStatus, View
 from cluster.steering import Steering
-from cluster.watching import Watch, Watches
+from cluster.watching import From, Watch, Watches
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -78,7 +79,7 @@ class Replica:
         self._steering = Steering(driver)
         self._barriers = Barriers(driver)
         self._applied_waiters = AppliedWaiters(lambda: driver.engine.applied_index)
-        self._watches = Watches()
+        self._watches = Watches(machine)
         self._proposals = Proposals()
         self._leading = Leading(
             driver,
@@ -208,9 +209,16 @@ class Replica:
         """Have *to* lead, or whichever member is furthest. Raises as `add_member` does."""
         await self._steering.ask("lead", to, timeout_seconds=timeout_seconds)
 
-    def watch(self) -> Watch:
-        """Every event that this node applies from this call on, in order; close it when done."""
-        return self._watches.open()
+    def watch(self, after: Position | From = From.NOW) -> Watch:
+        """Every event that comes after the one at that position, in order; close it when done.
+
+        What was applied before this call comes from what the state keeps of it. A position ahead of
+        this node, of an event that was seen on another, is waited for.
+
+        Raises:
+            EventsLost: what comes next after it is no longer kept.
+        """
+        return self._watches.open(after)
 
     def status(self) -> ClusterStatus:
         """This node's own view of the cluster, now."""
@@ -278,10 +286,10 @@ class Replica:
         self._snapshots.link_down(peer)
 
     def _snapshot_installed(self, place: Place) -> None:
-        """The state jumped: no parcel in flight can be found, and watchers missed events."""
+        """The state jumped: no parcel in flight can be found, and readers catch up."""
         self._applied_term = max(self._applied_term, place.term)
         self._proposals.skipped()
-        self._watches.skip()
+        self._watches.jumped()
 
     def failed(self, error: BaseException) -> None:
         if not self._failed.done():

@@ -17,13 +17,15 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from cluster.core import leasing, lifecycle
+from cluster.core import leasing, lifecycle, ring
 from cluster.core.crews import Crew
 from cluster.core.machine import Machine
 from cluster.core.model import (
+    Event,
     Extras,
     Kind,
     Moment,
+    Position,
     Run,
     Task,
     TaskStatus,
@@ -61,6 +63,9 @@ _SHARED = (
     *("progress_content_type", "result_content_type"),
     *("namespace", "queues", "types", "tags"),
 )
+_EVENT_STATUSES: Mapping[str | None, TaskStatus | WorkerStatus | None] = MappingProxyType(
+    {None: None} | {status.value: status for status in (*TaskStatus, *WorkerStatus)}
+)
 
 
 class UnknownVersion(ValueError):
@@ -83,6 +88,9 @@ def _contents(machine: Machine) -> Iterator[tuple[Any, ...]]:
             yield "tasks", *_tasks_and_runs(tasks)
         for workers in _batches(space.workers.values(), _worker_bytes):
             yield "workers", *_columns(workers)
+    yield "ring", *state.ring.dropped, len(state.ring)
+    for events in _batches(state.ring, ring.bytes_of):
+        yield "events", *events
     for numbers in _batches(state.sessions):
         yield "sessions", *numbers
     for numbers in _batches(state.lost):
@@ -172,12 +180,15 @@ class Loader:
         self._workers: dict[int, Worker] = {}  # Those whose session has not come yet, by number.
         self._fresh: dict[Lane | Crew, None] = {}
         self._newest_moment = Moment(0, 0, 0, 0)
+        self._events_there = 0
         self._values: dict[Any, Any] = {}  # Of the shared fields, each once.
         self._read: Mapping[str, Callable[..., None]] = {
             "header": self._header,
             "space": self._begin_space,
             "tasks": self._tasks,
             "workers": self._some_workers,
+            "ring": self._ring,
+            "events": self._events,
             "sessions": self._sessions,
             "lost": self._lost,
             "fresh": self._sources,
@@ -266,6 +277,17 @@ class Loader:
                 state.crews.enlist(worker, state.ready)
                 state.crews.seat(worker, worker.room)
 
+    def _ring(self, index: int, offset: int, count: int) -> None:
+        self._machine.state.ring.dropped = Position(index, offset)
+        self._events_there = count
+
+    def _events(self, *events: tuple[Any, ...]) -> None:
+        self._machine.state.ring.extend([self._event(*map(self._one, each)) for each in events])
+
+    def _event(self, *values: Any) -> Event:
+        event = Event(*values)
+        return event._replace(status=_EVENT_STATUSES[event.status])
+
     def _sessions(self, *numbers: int) -> None:
         for number in numbers:
             self._machine.state.sessions[number] = self._workers.pop(number)
@@ -295,6 +317,8 @@ class Loader:
             there = space.tally.submitted_ever - space.tally.removed_ever
             if len(space.tasks) != there:
                 raise ValueError(f"{there} tasks were in namespace {name}, {len(space.tasks)} came")
+        if len(state.ring) != self._events_there:
+            raise ValueError(f"{self._events_there} events were kept, {len(state.ring)} came")
         if self._workers:
             raise ValueError(f"{len(self._workers)} workers came without their sessions")
         state.crews.fresh = self._fresh  # In place of all that became so by being loaded.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
-from cluster.core import leasing, lifecycle, sessions
+from cluster.core import leasing, lifecycle, ring, sessions
 from cluster.core.crews import Profile, by_seat
 from cluster.core.machine import Machine
 from cluster.core.matching import least_loaded
@@ -31,7 +32,18 @@ def check(machine: Machine) -> list[str]:
     state = machine.state
     return [
         sentence
-        for rule in (_spaces, _tasks, _workers, _leases, _lanes, _crews, _matched, _due, _sessions)
+        for rule in (
+            _spaces,
+            _tasks,
+            _workers,
+            _leases,
+            _lanes,
+            _crews,
+            _matched,
+            _due,
+            _sessions,
+            _ring,
+        )
         for sentence in rule(state)
     ]
 
@@ -239,6 +251,20 @@ def _sessions(state: State) -> Iterator[str]:
             yield f"worker {worker.id} is {worker.status} and remembered as lost"
     if len(state.lost) > sessions.LOST_REMEMBERED_MAX:
         yield f"{len(state.lost)} lost workers are remembered"
+
+
+def _ring(state: State) -> Iterator[str]:
+    """The newest events are kept in order, within their bounds."""
+    kept = list(state.ring)
+    if len(kept) > ring.EVENTS_MAX or state.ring.bytes_used > ring.BYTES_MAX:
+        yield f"{len(kept)} events of {state.ring.bytes_used} bytes are kept"
+    if state.ring.bytes_used != sum(map(ring.bytes_of, kept)):
+        yield f"the events kept are counted as {state.ring.bytes_used} bytes"
+    places = [state.ring.dropped, *(event.position for event in kept)]
+    if any(before >= after for before, after in pairwise(places)):
+        yield "the events kept are not in order"
+    if places[-1].index > state.now.index:
+        yield f"an event of entry {places[-1].index} is kept, {state.now.index} is the newest"
 
 
 def _all_tasks(state: State) -> Iterator[tuple[str, Task]]:

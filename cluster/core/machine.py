@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from cluster.core import (
     commands,
+    histories,
     matching,
     queries,
     sessions,
@@ -113,6 +114,7 @@ class Machine:
         state.units_left = sweeping.UNITS_MAX
         replies = tuple([self.apply(command) for command in commands])
         sweeping.sweep(state)
+        state.ring.extend(state.events)
         return Applied(replies, tuple(state.events))
 
     def apply(self, command: Command[R]) -> R:
@@ -174,5 +176,7 @@ _QUERIES: Mapping[type[Query[Any]], Callable[[State, Any], Any]] = MappingProxyT
         queries.ListWorkers: views.list_workers,
         queries.WorkerLeases: views.worker_leases,
         queries.Count: views.count,
+        queries.Span: histories.span,
+        queries.EventsAfter: histories.events_after,
     }
 )

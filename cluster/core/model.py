@@ -252,6 +252,16 @@ class Lease(NamedTuple):
     cancel_requested: bool
 
 
+ERROR_TOLD_MAX = 256  # Characters of an error that events tell; the task has all of it.
+
+
+class Position(NamedTuple):
+    """Where an event is: a reader that has seen all up to it goes on after it, on any node."""
+
+    index: int  # type: ignore[assignment]  # Log index of its entry; hides tuple.index.
+    offset: int  # Its place among that entry's events.
+
+
 class Event(NamedTuple):
     """One transition, at a place in the log: the same on every node."""
 
@@ -268,6 +278,11 @@ class Event(NamedTuple):
     attempt: int | None = None
     error: str | None = None
     node: str | None = None  # Where the worker is connected, or who leads.
+
+    @property
+    def position(self) -> Position:
+        """Where it is among all events."""
+        return Position(self.index, self.offset)
 
 
 EVENT_KINDS = (

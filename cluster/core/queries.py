@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from cluster.core import ring
 from cluster.core.model import (
     DEFAULT_NAMESPACE,
+    Event,
     Lease,
     Policy,
+    Position,
     TaskStatus,
     WorkerStatus,
 )
@@ -92,6 +95,25 @@ class Counts(NamedTuple):
     workers_active: int
 
 
+class EventSpan(NamedTuple):
+    """Which events are kept. A reader that stopped at `oldest` or later misses nothing."""
+
+    oldest: Position  # Of the newest event that is no longer kept.
+    newest: Position
+
+
+class Events(NamedTuple):
+    """Events in order, all there were after the position that was asked for, up to the limit."""
+
+    events: tuple[Event, ...]
+
+
+class EventsGone(NamedTuple):
+    """Some of the events that were asked for are no longer kept."""
+
+    oldest: Position  # Those after it are.
+
+
 @dataclass(frozen=True, slots=True)
 class GetTask(Query[TaskView | None]):
     """One task, or None."""
@@ -141,3 +163,16 @@ class Count(Query[Counts]):
     """The totals, kept as the state changes: never a scan."""
 
     namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Query[EventSpan]):
+    """Which events are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAfter(Query[Events | EventsGone]):
+    """The first events after a position. One that lies ahead of this node has none after it."""
+
+    position: Position
+    limit: int = ring.EVENTS_MAX

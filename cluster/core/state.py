@@ -11,9 +11,10 @@ from operator import attrgetter
 
 from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
-from cluster.core.model import Event, Moment, Task, Worker
+from cluster.core.model import ERROR_TOLD_MAX, Event, Moment, Task, Worker
 from cluster.core.ordered import Ordered
 from cluster.core.ready import Ready
+from cluster.core.ring import Ring
 from cluster.core.table import Table
 
 by_number = attrgetter("number")
@@ -49,6 +50,7 @@ class State:
         "newest_token",
         "now",
         "ready",
+        "ring",
         "sessions",
         "spaces",
         "timeouts",
@@ -62,6 +64,7 @@ class State:
         self.memory_bytes_max = UNBOUNDED_BYTES
         self.now = Moment(0, 0, 0, 0)  # Of the newest entry.
         self.events: list[Event] = []  # Of the entry that is being applied.
+        self.ring = Ring()  # The newest of all entries.
         self.units_left = 0  # How much that is due the entry may still do.
 
         self.spaces: dict[str, Space] = {}
@@ -113,7 +116,7 @@ class State:
                 worker_id,
                 task.run.lease_token if is_run and task.run else None,
                 attempt,
-                error,
+                error if error is None else error[:ERROR_TOLD_MAX],
             )
         )
 

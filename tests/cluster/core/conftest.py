@@ -76,8 +76,15 @@ class Driver:
     def complete(self, task_id: str, token: int | None = None, result: bytes = b"r") -> Any:
         return self.do(Complete(task_id, token or self.token(task_id), result))
 
-    def fail(self, task_id: str, token: int | None = None, *, retry: bool = True) -> Any:
-        return self.do(Fail(task_id, token or self.token(task_id), "broken", retry))
+    def fail(
+        self,
+        task_id: str,
+        token: int | None = None,
+        *,
+        error: str = "broken",
+        retry: bool = True,
+    ) -> Any:
+        return self.do(Fail(task_id, token or self.token(task_id), error, retry))
 
     def task(self, task_id: str) -> TaskView:
         view = self.machine.answer(GetTask(task_id))

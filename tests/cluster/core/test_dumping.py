@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from cluster import codec
-from cluster.core import sweeping
+from cluster.core import ring, sweeping
 from cluster.core.accounting import Tally
 from cluster.core.commands import Cancel, Leave, Tick
 from cluster.core.crews import Crew, Crews
@@ -35,6 +35,7 @@ from cluster.core.model import (
     due_key,
 )
 from cluster.core.ready import Lane, Market, Ready
+from cluster.core.ring import Ring
 from cluster.core.state import Space, State
 from tests.cluster.core.test_stateful import Clients
 from tests.cluster.core.workload import entries
@@ -78,6 +79,7 @@ def content_of(machine):
         lines.append(f"namespace {name}: {values_of(space.tally)}")
         lines += [repr(task) for task in space.listing]
         lines += [f"{key}: {worker!r}" for key, worker in space.workers.items()]
+    lines += [f"ring: after {state.ring.dropped}", *map(str, state.ring)]
     return [*lines, f"sessions: {list(state.sessions)}, lost: {list(state.lost)}"]
 
 
@@ -198,9 +200,10 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
     """A new part belongs into the dump, unless the loader builds it again; then into this list."""
     assert set(State.__slots__) == {
         *NUMBERS,
-        *("spaces", "sessions", "lost", "ready", "crews", "timeouts", "timers"),
+        *("spaces", "sessions", "lost", "ready", "crews", "timeouts", "timers", "ring"),
         *("events", "units_left"),  # Of the entry that is being applied.
     }
+    assert set(Ring.__slots__) == {"dropped", "_events", "bytes_used"}
     assert set(Space.__slots__) == {"listing", "tally", "tasks", "workers"}
     assert set(Tally.__slots__) == {
         *("submitted_ever", "removed_ever", "completed_ever"),
@@ -335,7 +338,9 @@ def kinds_of(machine):
 def test_a_section_holds_256_records_at_most(driver):
     driver.submit(*(f"t{n}" for n in range(RECORDS_MAX + 1)))
 
-    assert kinds_of(driver.machine) == ["header", "space", "tasks", "tasks", "end"]
+    assert kinds_of(driver.machine) == [
+        *("header", "space", "tasks", "tasks", "ring", "events", "events", "end")
+    ]
     assert len(copy_of(driver.machine).state.spaces["default"].tasks) == RECORDS_MAX + 1
 
 
@@ -444,7 +449,8 @@ def sections(driver):
         driver.submit("a", "b")
     sections = list(dump(driver.machine))
     assert [kind for _, kind, *_ in sections] == [
-        *("header", "space", "tasks", "workers", "sessions", "lost", "fresh", "end")
+        *("header", "space", "tasks", "workers", "ring", "events"),
+        *("sessions", "lost", "fresh", "end"),
     ]
     return sections
 
@@ -494,6 +500,30 @@ def test_sessions_that_were_never_dumped_are_missed(driver):
 
     with pytest.raises(ValueError, match="1 workers came without their sessions"):
         load(renumbered(contents))
+
+
+def test_events_that_were_never_dumped_are_missed(driver):
+    driver.submit("a", "b")
+    contents = [content for _, *content in dump(driver.machine) if content[0] != "events"]
+
+    with pytest.raises(ValueError, match="2 events were kept, 0 came"):
+        load(renumbered(contents))
+
+
+def test_events_are_kept_with_what_was_dropped_before_them(driver, monkeypatch):
+    monkeypatch.setattr(ring, "EVENTS_MAX", 3)
+    driver.worker()
+    driver.submit("a", "b", max_attempts=1)
+    driver.fail("a", error="x" * 400)
+
+    copy = copy_of(driver.machine).state.ring
+
+    kept = driver.machine.state.ring
+    assert (list(copy), copy.dropped, copy.bytes_used) == (
+        list(kept),
+        kept.dropped,
+        kept.bytes_used,
+    )
 
 
 def test_records_of_no_namespace_are_refused(driver):
@@ -548,6 +578,9 @@ def test_what_does_not_begin_as_a_dump_is_refused(section):
         ("tasks", (("a",), *[("x",)] * 50), b"", ()),
         ("tasks", (("a",),), b"", ()),
         ("workers", ("w",)),
+        ("ring", 1),
+        ("events", (1,)),
+        ("events", 5),
         ("sessions", 7),
         ("fresh", 5),
         ("fresh", ("unknown",)),
@@ -555,8 +588,8 @@ def test_what_does_not_begin_as_a_dump_is_refused(section):
     ],
 )
 def test_what_was_never_dumped_is_refused(sections, content):
-    with pytest.raises(ValueError, match="section 7 of the dump is damaged"):
-        load([*sections[:-1], (7, *content)])
+    with pytest.raises(ValueError, match="section 9 of the dump is damaged"):
+        load([*sections[:-1], (9, *content)])
 
 
 def test_a_dump_of_a_newer_program_is_not_guessed_at():

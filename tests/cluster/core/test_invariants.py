@@ -2,11 +2,13 @@
 
 import pytest
 
+from cluster.core import ring
 from cluster.core.commands import Offer
 from cluster.core.crews import Crew
 from cluster.core.invariants import check
 from cluster.core.model import Run, TaskStatus, Worker, WorkerStatus
 from cluster.core.ready import Market, turn_of
+from cluster.core.ring import START
 
 
 @pytest.fixture
@@ -52,7 +54,16 @@ def crew(state):
     return state.crews.of_worker[worker(state).number]
 
 
+def keep_many(state):
+    state.ring.extend([state.ring.after(START, 1)[0]] * 3)
+    state.ring.bytes_used += ring.BYTES_MAX
+
+
 FAULTS = {
+    "bytes are kept": keep_many,
+    "the events kept are counted as 7 bytes": lambda s: setattr(s.ring, "bytes_used", 7),
+    "the events kept are not in order": lambda s: setattr(s.ring, "dropped", s.ring.newest),
+    "is kept, 10 is the newest": lambda s: setattr(s, "now", s.now._replace(index=10)),
     "0 tasks counted as failed, 1 there": lambda s: s.spaces["default"].tally.by_status.update(
         {TaskStatus.FAILED: 0}
     ),
