@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cluster.errors import NoQuorum, Overloaded, WireError
 from cluster.raft.driver import Driver
 
-WAITING_MAX = 20_000
+WAITING_MAX = 20_000  # Of peers' requests: each asks for all its readers at once.
 
 Waiter = Callable[[int], object]  # Called with the index, once.
 
@@ -42,7 +42,6 @@ class Barriers:
 
         Raises:
             NoQuorum: no leader confirmed one in time.
-            Overloaded: too many wait already.
         """
         future: asyncio.Future[int] = self._loop.create_future()
         self._add(lambda index: None if future.done() else future.set_result(index))
@@ -57,10 +56,12 @@ class Barriers:
 
         Raises:
             WireError: it makes no sense.
-            Overloaded: too many wait already.
+            Overloaded: more is asked than a peer that waits for answers would ask.
         """
         match content:
             case ["read", int(request)]:
+                if len(self._waiting) >= WAITING_MAX:
+                    raise Overloaded(f"{peer} asks on without waiting for {WAITING_MAX} answers")
                 self._add(lambda index: self._driver.tell(peer, ["read_at", request, index]))
             case ["read_at", int(request), int(index)]:
                 for waiter in self._asked.pop(request, ()):
@@ -95,8 +96,6 @@ class Barriers:
             self._ask(str(engine.leader))
 
     def _add(self, waiter: Waiter) -> None:
-        if len(self._waiting) >= WAITING_MAX:
-            raise Overloaded(f"{WAITING_MAX} reads already wait for a leader; repeat it later")
         self._waiting.append(waiter)
         self._driver.wake()
 

@@ -86,10 +86,9 @@ class Dispatcher:
         match content:
             case ["propose", int(term), str(origin), int(number), list(commands)]:
                 self._leading.take(Handed(peer, term, origin, number, commands))
-            case ["refuse", str(origin), int(number)]:
+            case ["refuse", str(origin), int(number), bool(is_overloaded)]:
                 if origin == self._origin:
-                    self._proposals.refused(number)
-                    self._pause_forwarding()
+                    self._refused(number, is_overloaded=is_overloaded)
             case _:
                 raise WireError(f"a parcel cannot be understood: {content!r:.80}")
 
@@ -103,6 +102,13 @@ class Dispatcher:
         elif self._driver.leader_link is not None and self._pause is None:
             for parcel in self._proposals.take_parcels(engine.term):
                 self._forward(parcel)
+
+    def _refused(self, number: int, *, is_overloaded: bool) -> None:
+        if is_overloaded:
+            self._proposals.shed(number)
+        else:
+            self._proposals.refused(number)
+            self._pause_forwarding()
 
     def _forward(self, parcel: Parcel) -> None:
         leader = self._engine.leader

@@ -1,22 +1,25 @@
 """What only a leader does: take in what the others hand over, stamp it, and mind the deadlines.
 
 A leader takes a parcel only in the term that it was sent for, at most once, and not before it
-serves. Both clocks are read here alone: cluster time goes on where the log left it and stands still
-while nobody leads; wall time is the calendar's.
+serves. While more is in its log than it has applied, it refuses by class of traffic (`backlog.py`).
+Both clocks are read here alone: cluster time goes on where the log left it and stands still while
+nobody leads; wall time is the calendar's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from cluster import codec
-from cluster.core.commands import BeginTerm, Tick
+from cluster.backlog import Backlog, Traffic, traffic_of
+from cluster.core.commands import BeginTerm, Command, Tick
 from cluster.core.machine import Deadline, Machine
 from cluster.crashpoints import reach
-from cluster.errors import UnsupportedVersion
+from cluster.errors import Overloaded, UnsupportedVersion
 from cluster.raft.driver import Driver
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class Leading:
         driver: Driver,
         machine: Machine,
         *,
+        backlog: Backlog,
         wall_ms: Callable[[], int],
         lease_ms: int,
         memory_bytes_max: int | None,
@@ -52,12 +56,14 @@ class Leading:
         self._driver = driver
         self._engine = driver.engine
         self._machine = machine
+        self.backlog = backlog  # What this leader took in and has not applied.
         self._wall_ms = wall_ms
         self._lease_ms = lease_ms
         self._memory_bytes_max = memory_bytes_max
         self._dispatch = dispatch  # Has `append_entries` called in this turn of the loop.
         self._loop = asyncio.get_running_loop()
         self._intake: list[tuple[str, int, list[bytes]]] = []  # For the next entries.
+        self._appended: deque[tuple[int, int, int]] = deque()  # Index, commands, bytes.
         self._held: list[Handed] = []  # Until this leader serves.
         self._taken: dict[str, int] = {}  # Origin -> the newest parcel taken in `_taken_term`.
         self._taken_term = 0
@@ -80,7 +86,8 @@ class Leading:
             heartbeat_ms=self._lease_ms // HEARTBEATS_PER_LEASE,
             memory_bytes_max=self._memory_bytes_max,
         )
-        self._intake = [(NOBODY, 0, [codec.pack_command(begin)])]
+        self._forget()
+        self.add(NOBODY, 0, [codec.pack_command(begin)])
         self._retake_held()
         self._dispatch()
         logger.info("%s leads term %d", self._engine.node_id, self._engine.term)
@@ -88,7 +95,7 @@ class Leading:
     def leader_changed(self) -> None:
         """Refuse what was held for a leadership that is over, drop what it had not appended."""
         if not self._engine.is_leader:
-            self._intake.clear()
+            self._forget()
         self._retake_held()
 
     def stop(self) -> None:
@@ -97,7 +104,8 @@ class Leading:
             self._timer.cancel()
 
     def add(self, origin: str, number: int, commands: list[bytes]) -> None:
-        """Take in a parcel of this node's own."""
+        """Take in a parcel of this node's own, which has looked at the backlog."""
+        self.backlog.add(len(commands), sum(map(len, commands)))
         self._intake.append((origin, number, commands))
 
     def take(self, handed: Handed) -> None:
@@ -107,7 +115,7 @@ class Leading:
             WireError: it is not commands: in the log it would stop every node, at every start.
         """
         try:
-            codec.unpack_commands(handed.commands)
+            commands = codec.unpack_commands(handed.commands)
         except UnsupportedVersion as error:
             logger.warning("refused what %s hands over: %s", handed.peer, error)
             self._refuse(handed)
@@ -120,26 +128,36 @@ class Leading:
             return  # Sent again over a new link: the log decides its fate.
         elif not engine.is_serving:
             self._held.append(handed)
+        elif self._is_too_much(commands):
+            self._refuse(handed, is_overloaded=True)
         else:
             if self._taken_term != handed.term:
                 self._taken_term, self._taken = handed.term, {}
             self._taken[handed.origin] = handed.number
-            self._intake.append((handed.origin, handed.number, handed.commands))
+            self.add(handed.origin, handed.number, handed.commands)
             self._dispatch()
 
     def append_entries(self) -> None:
         """Make log entries of what was taken in, each stamped with both clocks."""
         while self._intake:
-            size = count = 0
-            for _, _, commands in self._intake:
-                size += sum(map(len, commands))
-                if count and size > ENTRY_BYTES:
+            size = commands = count = 0
+            for _, _, packed in self._intake:
+                group_size = sum(map(len, packed))
+                if count and size + group_size > ENTRY_BYTES:
                     break
+                size += group_size
+                commands += len(packed)
                 count += 1
             groups, self._intake = self._intake[:count], self._intake[count:]
             reach("leading.before_append")
-            self._engine.append(codec.pack_entry(*self._stamp(), groups))
+            index, _ = self._engine.append(codec.pack_entry(*self._stamp(), groups))
+            self._appended.append((index, commands, size))
             self._driver.wake()
+
+    def applied(self, index: int) -> None:
+        """Note that this node has applied all up to *index*."""
+        while self._appended and self._appended[0][0] <= index:
+            self.backlog.remove(*self._appended.popleft()[1:])
 
     def plan_tick(self) -> None:
         """Set the timer to the machine's next deadline, by whichever clock comes first."""
@@ -168,11 +186,25 @@ class Leading:
         if self._engine.is_serving and not self._is_tick_open:
             reach("leading.before_tick_proposed")
             self._is_tick_open = True
-            self._intake.append((NOBODY, 0, [codec.pack_command(Tick())]))
+            self.add(NOBODY, 0, [codec.pack_command(Tick())])
             self._dispatch()
 
-    def _refuse(self, handed: Handed) -> None:
-        self._driver.tell(handed.peer, ["refuse", handed.origin, handed.number])
+    def _forget(self) -> None:
+        """Drop what was taken in and not appended; no longer count what was."""
+        self._intake.clear()
+        self._appended.clear()
+        self.backlog.clear()
+
+    def _refuse(self, handed: Handed, *, is_overloaded: bool = False) -> None:
+        self._driver.tell(handed.peer, ["refuse", handed.origin, handed.number, is_overloaded])
+
+    def _is_too_much(self, commands: Sequence[Command[Any]]) -> bool:
+        is_submission = any(traffic_of(each) is Traffic.SUBMISSION for each in commands)
+        try:
+            self.backlog.check(Traffic.SUBMISSION if is_submission else Traffic.UPKEEP)
+        except Overloaded:
+            return True
+        return False
 
     def _was_taken(self, handed: Handed) -> bool:
         newest = self._taken.get(handed.origin, 0)

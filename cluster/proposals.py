@@ -9,16 +9,20 @@ and the terms in a log never fall: once an entry of a later term is applied here
 earlier term that was not seen will never be, and may be sent anew. And a leader remembers the
 newest number it took from each node in its term, so that what a broken link may or may not have
 carried can simply be sent again.
+
+A parcel holds one class of traffic, so that its leader can refuse submissions and take the rest;
+what settles and keeps work is handed over before what brings more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from cluster.errors import NoQuorum, OutcomeUnknown
+from cluster.backlog import Backlog, Traffic
+from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded
 
 PARCEL_COMMANDS_MAX = 1_000
 PARCEL_BYTES_MAX = 1024 * 1024
@@ -35,10 +39,17 @@ class Outcome(NamedTuple):
 class Proposal:
     """One command and the caller who waits for it."""
 
-    __slots__ = ("deadline", "future", "packed")
+    __slots__ = ("deadline", "future", "packed", "traffic")
 
-    def __init__(self, packed: bytes, future: asyncio.Future[Outcome], deadline: float) -> None:
+    def __init__(
+        self,
+        packed: bytes,
+        traffic: Traffic,
+        future: asyncio.Future[Outcome],
+        deadline: float,
+    ) -> None:
         self.packed = packed
+        self.traffic = traffic
         self.future = future
         self.deadline = deadline
 
@@ -48,6 +59,7 @@ class Parcel(NamedTuple):
 
     number: int
     term: int
+    traffic: Traffic
     proposals: tuple[Proposal, ...]
 
     def commands(self) -> list[bytes]:
@@ -58,23 +70,30 @@ class Parcel(NamedTuple):
 class Proposals:
     """This node's own proposals, until each has ended."""
 
-    def __init__(self) -> None:
-        self._waiting: deque[Proposal] = deque()
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog  # Counts each from `add` until its end.
+        self._waiting: dict[Traffic, deque[Proposal]] = {
+            Traffic.UPKEEP: deque(),
+            Traffic.SUBMISSION: deque(),
+        }
         self._sent: dict[int, Parcel] = {}  # By number, in order of sending.
         self._number = 0
 
-    def __len__(self) -> int:
-        """How many are not known to be handed to any leader."""
-        return len(self._waiting)
+    @property
+    def is_any_waiting(self) -> bool:
+        """Whether some are not known to be handed to any leader."""
+        return any(self._waiting.values())
 
     def add(self, proposal: Proposal) -> None:
         """Take in a new one."""
-        self._waiting.append(proposal)
+        self._backlog.add(1, len(proposal.packed))
+        self._waiting[proposal.traffic].append(proposal)
 
     def take_parcels(self, term: int) -> Iterator[Parcel]:
-        """Hand all that waits to the leader of *term*."""
-        while self._waiting:
-            yield self._take_parcel(term)
+        """Hand all that waits to the leader of *term*, submissions last."""
+        for traffic, waiting in self._waiting.items():
+            while waiting:
+                yield self._take_parcel(term, traffic, waiting)
 
     def sent_in(self, term: int) -> list[Parcel]:
         """The parcels of *term* whose fate is open, in order: to be sent again on a new link."""
@@ -85,6 +104,7 @@ class Proposals:
         parcel = self._sent.pop(number, None)
         if parcel is None:
             return
+        self._ended(parcel.proposals)
         for proposal, reply in zip(parcel.proposals, replies, strict=True):
             if not proposal.future.done():
                 proposal.future.set_result(Outcome(reply, index, term))
@@ -93,7 +113,19 @@ class Proposals:
         """Take back a parcel that its leader certainly did not append."""
         parcel = self._sent.pop(number, None)
         if parcel is not None:
-            self._waiting.extendleft(reversed(parcel.proposals))
+            self._waiting[parcel.traffic].extendleft(reversed(parcel.proposals))
+
+    def shed(self, number: int) -> None:
+        """End a parcel that its leader did not append because it has too much to do."""
+        parcel = self._sent.pop(number, None)
+        if parcel is None:
+            return
+        self._ended(parcel.proposals)
+        for proposal in parcel.proposals:
+            _end(
+                proposal,
+                Overloaded(f"the leader takes no more {parcel.traffic} now; repeat it later"),
+            )
 
     def term_applied(self, term: int) -> None:
         """Take back every parcel of an earlier term: it is not in the log and never will be."""
@@ -104,32 +136,41 @@ class Proposals:
     def skipped(self) -> None:
         """Give up on every parcel in flight: a snapshot jumped over where it may have been."""
         for parcel in self._sent.values():
+            self._ended(parcel.proposals)
             for proposal in parcel.proposals:
                 _end(proposal, _unknown())
         self._sent.clear()
 
     def expire(self, now: float) -> None:
         """End what has waited too long; whether it happened is certain only if it never left."""
-        for parcel in self._sent.values():
+        for parcel in list(self._sent.values()):
             for proposal in parcel.proposals:
                 if proposal.deadline <= now:
                     _end(proposal, _unknown())
-        if any(proposal.deadline <= now for proposal in self._waiting):
-            for proposal in self._waiting:
-                if proposal.deadline <= now:
-                    _end(proposal, NoQuorum("no leader with a majority was reached in time"))
-            self._waiting = deque(p for p in self._waiting if not p.future.done())
+            if all(proposal.future.done() for proposal in parcel.proposals):
+                del self._sent[parcel.number]  # Whatever becomes of it, nobody asks any more.
+                self._ended(parcel.proposals)
+        for traffic, waiting in self._waiting.items():
+            if any(proposal.deadline <= now for proposal in waiting):
+                for proposal in waiting:
+                    if proposal.deadline <= now:
+                        _end(proposal, NoQuorum("no leader with a majority was reached in time"))
+                self._ended([p for p in waiting if p.future.done()])
+                self._waiting[traffic] = deque(p for p in waiting if not p.future.done())
 
-    def _take_parcel(self, term: int) -> Parcel:
+    def _ended(self, proposals: Collection[Proposal]) -> None:
+        self._backlog.remove(len(proposals), sum(len(each.packed) for each in proposals))
+
+    def _take_parcel(self, term: int, traffic: Traffic, waiting: deque[Proposal]) -> Parcel:
         taken: list[Proposal] = []
         size = 0
-        while self._waiting and len(taken) < PARCEL_COMMANDS_MAX:
-            size += len(self._waiting[0].packed)
+        while waiting and len(taken) < PARCEL_COMMANDS_MAX:
+            size += len(waiting[0].packed)
             if taken and size > PARCEL_BYTES_MAX:
                 break
-            taken.append(self._waiting.popleft())
+            taken.append(waiting.popleft())
         self._number += 1
-        parcel = self._sent[self._number] = Parcel(self._number, term, tuple(taken))
+        parcel = self._sent[self._number] = Parcel(self._number, term, traffic, tuple(taken))
         return parcel
 
 

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 from cluster import codec
 from cluster.answers import Answered, Committed, Consistency
 from cluster.applied import AppliedWaiters
+from cluster.backlog import Backlog, Traffic, traffic_of
 from cluster.barriers import Barriers
 from cluster.core.commands import Command
 from cluster.core.model import Position
 from cluster.core.queries import Query
 from cluster.crashpoints import reach
 from cluster.dispatching import Dispatcher
-from cluster.errors import ChangeRefused, Overloaded, WireError
+from cluster.errors import ChangeRefused, WireError
 from cluster.host import Host, RealHost
 from cluster.leading import Leading
 from cluster.proposals import Proposal, Proposals
@@ -40,7 +41,6 @@ A = TypeVar("A")
 
 PROPOSE_TIMEOUT_SECONDS = 5.0  # How long a write or a read waits for a leader.
 CHANGE_TIMEOUT_SECONDS = 90.0  # How long a change of members may take, catching up included.
-WAITING_MAX = 20_000  # Proposals that may wait for a leader; more are refused at once.
 
 
 class Replica:
@@ -80,10 +80,12 @@ class Replica:
         self._barriers = Barriers(driver)
         self._applied_waiters = AppliedWaiters(lambda: driver.engine.applied_index)
         self._watches = Watches(machine)
-        self._proposals = Proposals()
+        self._backlog = _open_backlog(settings)
+        self._proposals = Proposals(self._backlog)
         self._leading = Leading(
             driver,
             machine,
+            backlog=_open_backlog(settings),
             wall_ms=host.wall_ms,
             lease_ms=round(settings.lease_seconds * 1000),
             memory_bytes_max=settings.memory_bytes_max,
@@ -150,11 +152,11 @@ class Replica:
             NotCommitted: it did not and will not happen; safe to repeat.
             OutcomeUnknown: it may have happened; repeat it only with the same id.
         """
-        if len(self._proposals) >= WAITING_MAX:
-            raise Overloaded(f"{WAITING_MAX} commands already wait for a leader; repeat it later")
+        traffic = traffic_of(command)
+        self._check_backlog(traffic)
         future = self._loop.create_future()
         deadline = self._loop.time() + timeout_seconds
-        self._proposals.add(Proposal(codec.pack_command(command), future, deadline))
+        self._proposals.add(Proposal(codec.pack_command(command), traffic, future, deadline))
         self._dispatcher.dispatch_soon()
         outcome = await future
         return Committed(outcome.reply, outcome.log_index, outcome.term)
@@ -172,18 +174,27 @@ class Replica:
         Raises:
             NoQuorum: no leader confirmed the read in time.
             NotCaughtUp: this node has not applied *min_index* in time.
+            Overloaded: it would have to wait, and too much is under way for that.
         """
-        deadline = self._loop.time() + timeout_seconds
-        index = min_index
-        if consistency is Consistency.LINEARIZABLE:
-            index = max(index, await self._barriers.index(deadline))
-        await self._applied_waiters.wait(index, deadline)
+        if consistency is Consistency.LINEARIZABLE or min_index > self._engine.applied_index:
+            self._check_backlog(Traffic.READ)
+            with self._backlog.one_more():
+                await self._wait_until_readable(consistency, min_index, timeout_seconds)
         return Answered(
             self.machine.answer(query),
             self._engine.applied_index,
             self._engine.term,
             self._view.staleness_seconds(),
         )
+
+    async def _wait_until_readable(
+        self, consistency: Consistency, min_index: int, timeout_seconds: float
+    ) -> None:
+        deadline = self._loop.time() + timeout_seconds
+        index = min_index
+        if consistency is Consistency.LINEARIZABLE:
+            index = max(index, await self._barriers.index(deadline))
+        await self._applied_waiters.wait(index, deadline)
 
     async def add_member(
         self, node_id: str, raft: str, *, timeout_seconds: float = CHANGE_TIMEOUT_SECONDS
@@ -243,6 +254,7 @@ class Replica:
         )
         self.machine.seal(command, codec.pack_outcome(applied.replies, applied.events))
         reach("replica.before_answers")
+        self._leading.applied(index)
         self._dispatcher.applied(entry.groups, applied.replies, index, term)
         self._watches.push(applied.events)
 
@@ -262,7 +274,7 @@ class Replica:
         self._snapshots.consider()
         if self._was_serving:
             self._leading.plan_tick()
-        if len(self._proposals):
+        if self._proposals.is_any_waiting:
             self._dispatcher.dispatch_soon()
 
     def peer_message(self, peer: str, channel: Channel, content: Any) -> None:
@@ -296,6 +308,15 @@ class Replica:
             self._failed.set_result(error)
         self._proposals.expire(float("inf"))
 
+    def _check_backlog(self, traffic: Traffic) -> None:
+        """See whether this node, and the leader if it is one, can take on more.
+
+        Raises:
+            Overloaded: not of this class.
+        """
+        self._backlog.check(traffic)
+        self._leading.backlog.check(traffic)
+
     def _dispatch_soon(self) -> None:
         self._dispatcher.dispatch_soon()
 
@@ -303,6 +324,10 @@ class Replica:
         self._leading.leader_changed()
         self._barriers.leader_changed()
         self._dispatcher.leader_changed()
+
+
+def _open_backlog(settings: ReplicaSettings) -> Backlog:
+    return Backlog(commands_max=settings.backlog_commands, bytes_max=settings.backlog_bytes)
 
 
 def _open_driver(

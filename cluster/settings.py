@@ -10,6 +10,8 @@ from cluster.raft.log import SEGMENT_BYTES
 from cluster.raft.security import TlsFiles
 
 LOG_BYTES = 64 * 1024 * 1024
+BACKLOG_COMMANDS = 20_000
+BACKLOG_BYTES = 64 * 1024 * 1024
 TAIL_BYTES = 16 * 1024 * 1024
 TAIL_ENTRIES = 10_000
 
@@ -31,3 +33,5 @@ class ReplicaSettings:
     snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.
     tail_bytes: int = TAIL_BYTES  # How much of the log before a snapshot is kept:
     tail_entries: int = TAIL_ENTRIES  # a follower that lacks no more needs no transfer.
+    backlog_commands: int = BACKLOG_COMMANDS  # Proposed here, or taken in by this leader, and not
+    backlog_bytes: int = BACKLOG_BYTES  # yet applied; see `backlog.py` for who may fill how much.

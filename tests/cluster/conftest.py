@@ -13,6 +13,7 @@ import pytest
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
 from cluster.core.queries import Count
+from cluster.host import Host
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
 from cluster.status import Role
@@ -36,7 +37,7 @@ class Cluster:
         self.options = options
         self.replicas: dict[str, Replica] = {}
 
-    async def start(self, node_id: str) -> Replica:
+    async def start(self, node_id: str, *, host: Host | None = None) -> Replica:
         settings = ReplicaSettings(
             node_id=node_id,
             members=self.addresses,
@@ -44,7 +45,7 @@ class Cluster:
             http=f"{node_id}.example:80",
             **self.options,
         )
-        replica = self.replicas[node_id] = await Replica.start(settings)
+        replica = self.replicas[node_id] = await Replica.start(settings, host)
         return replica
 
     async def stop(self, node_id: str) -> None:
@@ -64,7 +65,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Clust
     async def make(size: int, start: Iterable[str] | None = None, **options: Any) -> Cluster:
         cluster = Cluster(size, tmp_path, options)
         made.append(cluster)
-        for node_id in start or cluster.addresses:
+        for node_id in cluster.addresses if start is None else start:
             await cluster.start(node_id)
         if start is None:
             await next(iter(cluster.replicas.values())).read(Count())
