@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from cluster.core import leasing, lifecycle, ring, sessions
 from cluster.core.crews import Profile, by_seat
+from cluster.core.listing import PAGE_BITS, Page
 from cluster.core.machine import Machine
 from cluster.core.matching import least_loaded
 from cluster.core.model import (
@@ -65,6 +66,20 @@ def _spaces(state: State) -> Iterator[str]:
         listed = [task.id for task in space.listing]
         if listed != [task.id for task in sorted(space.tasks.values(), key=_number)]:
             yield f"{name}: the listing is not the tasks in order of submission"
+        for page in space.listing.pages():
+            yield from _page(page)
+
+
+def _page(page: Page) -> Iterator[str]:
+    """A page has the tasks of its numbers, and counts them."""
+    if any(task.number >> PAGE_BITS != page.number for task in page.tasks):
+        yield f"page {page.number} of the listing has a task of another"
+    if (
+        page.statuses != Counter(task.status for task in page.tasks)
+        or page.queues != Counter(task.kind.queue for task in page.tasks)
+        or page.types != Counter(task.kind.type for task in page.tasks)
+    ):
+        yield f"page {page.number} of the listing counts other tasks than it has"
 
 
 def _tasks(state: State) -> Iterator[str]:

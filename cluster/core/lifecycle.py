@@ -27,7 +27,9 @@ def move(state: State, task: Task, status: TaskStatus) -> None:
     task.status = status
     if task.run is not None:
         task.run.late_token = None
-    state.spaces[task.kind.namespace].tally.moved(before, status)
+    space = state.spaces[task.kind.namespace]
+    space.tally.moved(before, status)
+    space.listing.moved(task, before)
     set_timer(state, task)
     if status is TaskStatus.PENDING:
         state.crews.wait(task, state.ready)

@@ -11,13 +11,13 @@ from operator import attrgetter
 
 from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
+from cluster.core.listing import Listing
 from cluster.core.model import ERROR_TOLD_MAX, Event, Moment, Task, Worker
 from cluster.core.ordered import Ordered
 from cluster.core.ready import Ready
 from cluster.core.ring import Ring
 from cluster.core.table import Table
 
-by_number = attrgetter("number")
 by_timer = attrgetter("timer")
 by_timeout = attrgetter("run.timeout")
 
@@ -30,7 +30,7 @@ class Space:
     def __init__(self) -> None:
         self.tasks: Table[Task] = Table()
         self.workers: dict[str, Worker] = {}
-        self.listing: Ordered[Task] = Ordered(by_number)  # In order of submission.
+        self.listing = Listing()
         self.tally = Tally()
 
 

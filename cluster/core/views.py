@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from cluster.core import leasing
+from cluster.core.listing import Wanted
 from cluster.core.model import NO_EXTRAS, Lease, Run, Task, TaskStatus, Worker
 from cluster.core.queries import (
     EXAMINED_MAX,
@@ -29,17 +32,18 @@ def get_task(state: State, query: GetTask) -> TaskView | None:
 
 
 def list_tasks(state: State, query: ListTasks) -> TaskPage:
-    """A page of the tasks that match. Its cursor is the number of the last task looked at."""
-    listing = state.space(query.namespace).listing
+    """A page of the tasks that match. Its cursor is the number before which the next goes on."""
     bound = state.newest_number + 1 if query.cursor is None else query.cursor
+    wanted = Wanted(query.status, query.queue, query.type, query.worker_id)
+    looks = state.space(query.namespace).listing.before(bound, wanted)
     found: list[TaskView] = []
-    for examined, task in enumerate(listing.before(bound), start=1):
-        bound = task.number
-        if _matches(task, query):
+    for number, task in islice(looks, EXAMINED_MAX):
+        if task is not None:
+            if len(found) >= query.limit:
+                return TaskPage(tuple(found), bound)
             found.append(_task(state, task))
-        if len(found) >= query.limit or examined >= EXAMINED_MAX:
-            break
-    is_more = next(listing.before(bound), None) is not None
+        bound = number
+    is_more = next(looks, None) is not None
     return TaskPage(tuple(found), bound if is_more else None)
 
 
@@ -64,15 +68,6 @@ def count(state: State, query: Count) -> Counts:
     """The namespace's totals."""
     tally = state.space(query.namespace).tally
     return Counts(tuple(tally.by_status.items()), tally.completed_ever, tally.workers_active)
-
-
-def _matches(task: Task, query: ListTasks) -> bool:
-    return (
-        (query.status is None or task.status is query.status)
-        and (query.queue is None or task.kind.queue == query.queue)
-        and (query.type is None or task.kind.type == query.type)
-        and (query.worker_id is None or (task.run or _NO_RUN).worker_id == query.worker_id)
-    )
 
 
 def _task(state: State, task: Task) -> TaskView:

@@ -54,6 +54,11 @@ def crew(state):
     return state.crews.of_worker[worker(state).number]
 
 
+def page(state):
+    (only,) = state.spaces["default"].listing.pages()
+    return only
+
+
 def keep_many(state):
     state.ring.extend([state.ring.after(START, 1)[0]] * 3)
     state.ring.bytes_used += ring.BYTES_MAX
@@ -73,9 +78,11 @@ FAULTS = {
     "7 workers counted as active, 1 there": lambda s: setattr(
         s.spaces["default"].tally, "workers_active", 7
     ),
-    "the listing is not the tasks": lambda s: s.spaces["default"].listing.remove(
-        s.spaces["default"].listing.first()
-    ),
+    "the listing is not the tasks": lambda s: s.spaces["default"].listing.remove(task(s, "waits")),
+    "page 0 of the listing counts other tasks": lambda s: page(s).types.update(t=1),
+    "page 0 of the listing counts other": lambda s: page(s).queues.update(default=1),
+    "page 0 of the listing counts": lambda s: page(s).statuses.clear(),
+    "page 7 of the listing has a task of another": lambda s: setattr(page(s), "number", 7),
     "is kept as other": lambda s: s.spaces["default"].tasks.__setitem__("other", task(s, "waits")),
     "waits is pending and finished at 1": lambda s: give_run(s, finished_at_ms=1),
     "waits is pending and retries at 1": lambda s: give_run(s, retry_at_ms=1),

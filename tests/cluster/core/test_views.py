@@ -64,14 +64,24 @@ def test_pages_go_on_where_they_were_whatever_came_and_went(driver):
 
 
 def test_a_page_looks_at_five_thousand_tasks_at_most(driver):
+    driver.worker(queues=("rare",))
     driver.submit("old", queue="rare")
     for batch in range(6):
         driver.submit(*(f"{batch}-{n}" for n in range(1_000)))
 
-    first, cursor = listed(driver, queue="rare")
-    second, end = listed(driver, queue="rare", cursor=cursor)
+    first, cursor = listed(driver, worker_id="w")
+    second, end = listed(driver, worker_id="w", cursor=cursor)
 
     assert (first, second, end) == ([], ["old"], None)
+
+
+def test_what_is_rare_is_found_behind_many_others(driver):
+    driver.submit("old", queue="rare")
+    for batch in range(6):
+        driver.submit(*(f"{batch}-{n}" for n in range(1_000)))
+
+    assert listed(driver, queue="rare", limit=1) == (["old"], None)
+    assert listed(driver, queue="rare", status=TaskStatus.FAILED) == ([], None)
 
 
 def test_every_filter_must_match(driver):
