@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from cluster.core import commands, dumping
+from cluster.core import commands, dumping, queue_commands
 from cluster.core.commands import Command, Submit
 from cluster.core.machine import Machine
-from cluster.core.model import NO_EXTRAS, Event, Extras, Kind, NewTask, Policy
+from cluster.core.model import NO_EXTRAS, Event, Extras, Idempotency, Kind, NewTask, Policy
 from cluster.errors import StorageDamaged, UnsupportedVersion, WireError
 
 ENTRY_VERSION = 1
@@ -48,6 +48,11 @@ _OPS: tuple[tuple[int, type[Command[Any]]], ...] = (
     (12, commands.Tick),
     (13, commands.BeginTerm),
     (14, commands.Drain),
+    (15, queue_commands.PauseQueue),
+    (16, queue_commands.ResumeQueue),
+    (17, queue_commands.PurgeQueue),
+    (18, queue_commands.RetryDead),
+    (19, queue_commands.RemoveDead),
 )
 
 
@@ -210,6 +215,9 @@ def _flat(task: NewTask) -> dict[str, Any]:
     values = task._asdict()
     kind = values.pop("kind")
     extras = values.pop("extras") or NO_EXTRAS
+    idempotency = values.pop("idempotency")
+    if idempotency is not None:
+        values["idempotency_key"] = idempotency.key
     return {**values, **kind._asdict(), **extras._asdict()}
 
 
@@ -264,6 +272,7 @@ def _new_task(
     delay_ms: int = 0,
     run_at_ms: int | None = None,
     extras: tuple[Any, ...] | None = None,
+    idempotency: tuple[str, bytes] | None = None,
 ) -> NewTask:
     return NewTask(
         id_,
@@ -272,6 +281,7 @@ def _new_task(
         delay_ms,
         run_at_ms,
         None if extras is None else Extras(*extras),
+        None if idempotency is None else Idempotency(*idempotency),
     )
 
 

@@ -42,12 +42,18 @@ KINDS: Mapping[str, Kind] = {
     "id_conflict": Kind(409, "The id belongs to a task with another body"),
     "not_cancellable": Kind(409, "The task has already ended"),
     "not_retryable": Kind(409, "The task has not ended in failure"),
+    "not_removable": Kind(409, "The task is no dead letter"),
+    "idempotency_conflict": Kind(409, "The idempotency key stands for another body"),
+    "operation_conflict": Kind(409, "The id belongs to another operation"),
     "worker_lost": Kind(410, "The worker's session has ended"),
     "too_large": Kind(413, "The request holds more than is taken"),
     "unsupported_media_type": Kind(415, "The body is in a format that is not read here"),
     "expectation_failed": Kind(417, "The expectation cannot be met"),
     "invalid": Kind(422, "The request's fields are not as they should be"),
     "cluster_full": Kind(429, "The cluster has no room for another task"),
+    "idempotency_full": Kind(429, "The cluster has no room for another idempotency key"),
+    "operations_full": Kind(429, "Too many operations are not finished yet"),
+    "queues_full": Kind(429, "Too many queues are paused"),
     "overloaded": Kind(429, "The node has too much to do"),
     "internal": Kind(500, "The gateway failed"),
     "no_quorum": Kind(503, "The cluster has no quorum: it did not happen"),
@@ -60,7 +66,7 @@ _BY_STATUS = {
     413: "too_large",
     417: "expectation_failed",
 }
-_RETRIED_LATER = ("cluster_full", "overloaded", "no_quorum", "not_caught_up")
+_RETRIED_LATER = tuple(code for code, kind in KINDS.items() if kind.status in (429, 503))
 
 
 class FieldError(NamedTuple):

@@ -26,11 +26,12 @@ from gateway.outcomes import read_headers, write_headers
 from gateway.problems import Problem
 from gateway.queries import STALE, Reading
 
+GONE = "gone"  # The status of a task that its key outlived.
 PAGE_BYTES_MAX = 8 << 20  # Of payloads; a page of larger tasks ends early, its cursor goes on.
 
 
 async def submit(call: Call) -> Reply:
-    """`POST /tasks`: 201, or 200 when a task with this id and body stood there already."""
+    """`POST /tasks`: 201, or 200 when its id or key was seen already, with the same body."""
     queries.query_fields(call.request.query).close()
     headers, defaults = call.request.headers, call.service.defaults
     new = await call.parse(
@@ -38,7 +39,8 @@ async def submit(call: Call) -> Reply:
     )
     committed = await _submitted(call, new)
     submitted = committed.reply.tasks[0]
-    answer = await _task_after(call, committed.index, submitted.task_id, submitted.status)
+    status = submitted.status or GONE
+    answer = await _task_after(call, committed.index, submitted.task_id, status)
     answer |= {"success": True, "task_id": submitted.task_id}
     if submitted.is_duplicate:
         answer["duplicate"] = True

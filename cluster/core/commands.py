@@ -31,6 +31,12 @@ class Refusal(StrEnum):
     ID_CONFLICT = "id_conflict"  # The same id with another body.
     NOT_CANCELLABLE = "not_cancellable"
     NOT_RETRYABLE = "not_retryable"
+    NOT_REMOVABLE = "not_removable"
+    QUEUES_FULL = "queues_full"  # Too many are paused.
+    OPERATION_CONFLICT = "operation_conflict"  # The same id for something else.
+    OPERATIONS_FULL = "operations_full"  # Too many are not finished.
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"  # The same key with another body.
+    IDEMPOTENCY_FULL = "idempotency_full"  # Too many keys are remembered.
     TOO_LARGE = "too_large"  # A result, an error or a progress report.
     CLUSTER_FULL = "cluster_full"  # Tasks take all the memory that they may.
 
@@ -53,7 +59,7 @@ class SubmittedTask(NamedTuple):
     """One task's answer: its id and whether it stood there already."""
 
     task_id: str
-    status: TaskStatus
+    status: TaskStatus | None  # None: it is known by its idempotency key and was removed since.
     is_duplicate: bool
 
 
@@ -65,7 +71,7 @@ class Submitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submit(Command[Submitted | Refused]):
-    """Take in the tasks, all or none. A known id with the same body is the same task."""
+    """Take in the tasks, all or none. A known id or key with the same body is the same task."""
 
     op: ClassVar[str] = "submit"
     tasks: tuple[NewTask, ...]

@@ -11,7 +11,8 @@ from operator import attrgetter
 
 from cluster.core.model import Task, Worker
 from cluster.core.ordered import Ordered
-from cluster.core.ready import Lane, Market, Ready, by_turn, market_key
+from cluster.core.queues import Queue
+from cluster.core.ready import Lane, Market, QueueKey, Ready, by_turn, market_key
 
 Profile = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
@@ -48,7 +49,7 @@ class Crews:
 
     def __init__(self) -> None:
         self.by_profile: dict[Profile, Crew] = {}
-        self.by_queue: dict[tuple[str, str], list[Crew]] = {}
+        self.by_queue: dict[QueueKey, list[Crew]] = {}
         self.of_worker: dict[int, Crew] = {}  # By worker number.
         self.fresh: dict[Lane | Crew, None] = {}  # What gained tasks or room since the last match.
 
@@ -90,14 +91,19 @@ class Crews:
         if is_more:
             self.fresh[crew] = None
 
-    def wait(self, task: Task, ready: Ready) -> None:
-        """Let a pending task wait at its place where the crews that serve it will look."""
+    def wait(self, task: Task, queue: Queue, ready: Ready) -> None:
+        """Let a pending task of *queue* wait where the crews that serve it will look."""
         market = ready.market_of(task)
         if market is None:
-            market = ready.open(market_key(task))
+            market = ready.open(market_key(task), is_paused=queue.is_paused)
             for crew in self.by_queue.get(market.key[:2], ()):
                 self._attend(crew, market)
         self.fresh[ready.add(market, task)] = None
+
+    def look_again(self, queue: QueueKey) -> None:
+        """Let the crews of a queue look for tasks, though they have gained no room."""
+        for crew in self.by_queue.get(queue, ()):
+            self.fresh[crew] = None
 
     def _found(self, profile: Profile, ready: Ready) -> Crew:
         crew = self.by_profile[profile] = Crew(profile)

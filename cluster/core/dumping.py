@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from cluster.core import leasing, lifecycle, ring
 from cluster.core.crews import Crew
+from cluster.core.idempotency import Remembered
 from cluster.core.machine import Machine
 from cluster.core.model import (
     Event,
@@ -32,6 +33,7 @@ from cluster.core.model import (
     Worker,
     WorkerStatus,
 )
+from cluster.core.operations import Operation, OperationKind
 from cluster.core.ready import Lane
 from cluster.core.state import Space
 
@@ -57,6 +59,7 @@ _FIELDS: Mapping[type, tuple[str, ...]] = MappingProxyType(
         for record in (Task, Run, Worker)
     }
 )
+_OPERATION = tuple(field.name for field in fields(Operation))
 # Fields of few values: a section holds each value once, and memory does as well.
 _SHARED = (
     *("kind", "extras", "created", "status", "worker_id", "node"),
@@ -84,6 +87,8 @@ def _contents(machine: Machine) -> Iterator[tuple[Any, ...]]:
     for name, space in state.spaces.items():
         tally = space.tally
         yield "space", name, tally.submitted_ever, tally.removed_ever, tally.completed_ever
+        for names in _batches(queue.name for queue in space.queues if queue.is_paused):
+            yield "paused", *names
         for tasks in _batches(space.listing, _task_bytes):
             yield "tasks", *_tasks_and_runs(tasks)
         for workers in _batches(space.workers.values(), _worker_bytes):
@@ -95,6 +100,10 @@ def _contents(machine: Machine) -> Iterator[tuple[Any, ...]]:
         yield "sessions", *numbers
     for numbers in _batches(state.lost):
         yield "lost", *numbers
+    for operations in _batches(state.operations):
+        yield "operations", *map(attrgetter(*_OPERATION), operations)
+    for keys in _batches(state.keys):
+        yield "keys", *keys
     for sources in _batches(state.crews.fresh):
         yield "fresh", *map(_source, sources)
     yield ("end",)
@@ -191,6 +200,9 @@ class Loader:
             "events": self._events,
             "sessions": self._sessions,
             "lost": self._lost,
+            "paused": self._paused,
+            "operations": self._operations,
+            "keys": self._keys,
             "fresh": self._sources,
             "end": self._end,
         }
@@ -245,6 +257,11 @@ class Loader:
         tally.removed_ever = removed_ever
         tally.completed_ever = completed_ever
 
+    def _paused(self, *names: str) -> None:
+        queues = self._space.queues
+        for name in names:
+            queues.set_paused(queues.open(name), is_paused=True)
+
     def _tasks(self, columns: Sequence[Any], started: bytes, run_columns: Sequence[Any]) -> None:
         tasks = list(self._records(Task, columns, count=len(columns[0])))  # Ids all differ.
         runs = self._records(Run, run_columns, count=len(started))
@@ -259,10 +276,11 @@ class Loader:
         space.tasks[task.id] = task
         space.listing.add(task)
         space.tally.by_status[task.status] += 1
+        queue = space.queues.open(task.kind.queue)
+        queue.submitted(task.status)
         lifecycle.set_timer(state, task)
-        if task.status is TaskStatus.PENDING:
-            state.crews.wait(task, state.ready)
-        elif task.status is TaskStatus.PROCESSING:
+        lifecycle.enter(state, space, queue, task)
+        if task.status is TaskStatus.PROCESSING:
             leasing.set_timeout(state, task)
 
     def _some_workers(self, *columns: Any) -> None:
@@ -295,6 +313,16 @@ class Loader:
     def _lost(self, *numbers: int) -> None:
         for number in numbers:
             self._machine.state.lost[number] = self._workers.pop(number)
+
+    def _operations(self, *rows: tuple[Any, ...]) -> None:
+        for row in rows:
+            operation = Operation(*row)
+            operation.kind = OperationKind(operation.kind)
+            self._machine.state.operations.add(operation)
+
+    def _keys(self, *rows: tuple[Any, ...]) -> None:
+        for row in rows:
+            self._machine.state.keys.add(Remembered(*row))
 
     def _sources(self, *sources: tuple[Any, ...] | None) -> None:
         for source in sources:

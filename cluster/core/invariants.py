@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from cluster.core import leasing, lifecycle, ring, sessions
+from cluster.core import leasing, lifecycle, queue_invariants, ring, sessions
 from cluster.core.crews import Profile, by_seat
 from cluster.core.listing import PAGE_BITS, Page
 from cluster.core.machine import Machine
@@ -34,16 +34,8 @@ def check(machine: Machine) -> list[str]:
     return [
         sentence
         for rule in (
-            _spaces,
-            _tasks,
-            _workers,
-            _leases,
-            _lanes,
-            _crews,
-            _matched,
-            _due,
-            _sessions,
-            _ring,
+            *(_spaces, _tasks, _workers, _leases, _lanes, _crews, _matched, _due, _sessions),
+            *(_ring, queue_invariants.check),
         )
         for sentence in rule(state)
     ]
@@ -224,13 +216,16 @@ def _crews(state: State) -> Iterator[str]:
 
 
 def _matched(state: State) -> Iterator[str]:
-    """No task waits that a worker with room serves, unless a match had too much to do."""
+    """No task waits that a worker with room serves, unless its queue is paused.
+
+    Or unless a match had too much to do.
+    """
     if state.crews.fresh:
         return
     for market in state.ready.markets.values():
         for lane in market.lanes.values():
             worker = least_loaded(lane)
-            if worker is not None:
+            if worker is not None and not market.is_paused:
                 yield f"lane {lane.type} of {market.key} waits, and worker {worker.id} has room"
 
 

@@ -1,14 +1,15 @@
 """A task's way from status to status: `move` is the one place that changes it.
 
-Whatever follows from the status follows from here: the tallies, the lane of a pending task, and
-the one timer that a task has on the wall clock.
+Whatever follows from the status follows from here: the tallies, where a pending task waits, the
+dead letters, and the one timer that a task has on the wall clock.
 """
 
 from __future__ import annotations
 
 from cluster.core import ready
 from cluster.core.model import Run, Task, TaskStatus, due_key
-from cluster.core.state import State
+from cluster.core.queues import Queue
+from cluster.core.state import Space, State
 
 
 def run_of(task: Task) -> Run:
@@ -19,20 +20,44 @@ def run_of(task: Task) -> Run:
     return run
 
 
-def move(state: State, task: Task, status: TaskStatus) -> None:
-    """Change *task*'s status and all that follows from it; the fields it needs are set before."""
+def move(state: State, task: Task, status: TaskStatus, *, turn: int | None = None) -> None:
+    """Change *task*'s status and all that follows from it; the fields it needs are set before.
+
+    *turn* is its new one, if it does not keep its own.
+    """
     before = task.status
-    if before is TaskStatus.PENDING:
-        state.ready.remove(task)
+    kind = task.kind
+    space = state.spaces[kind.namespace]
+    queue = space.queues.by_name[kind.queue]
+    _leave(state, space, queue, task)
+    if turn is not None:
+        task.turn = turn
     task.status = status
     if task.run is not None:
         task.run.late_token = None
-    space = state.spaces[task.kind.namespace]
     space.tally.moved(before, status)
     space.listing.moved(task, before)
+    queue.moved(before, status)
     set_timer(state, task)
-    if status is TaskStatus.PENDING:
-        state.crews.wait(task, state.ready)
+    enter(state, space, queue, task)
+
+
+def enter(state: State, space: Space, queue: Queue, task: Task) -> None:
+    """Let *task* stand where its status has it stand."""
+    if task.status is TaskStatus.PENDING:
+        queue.begin_waiting(task)
+        state.crews.wait(task, queue, state.ready)
+    elif task.status is TaskStatus.FAILED:
+        space.dead.add(task)
+
+
+def _leave(state: State, space: Space, queue: Queue, task: Task) -> None:
+    """Undo `enter`."""
+    if task.status is TaskStatus.PENDING:
+        queue.end_waiting(task)
+        state.ready.remove(task)
+    elif task.status is TaskStatus.FAILED:
+        space.dead.remove(task)
 
 
 def set_timer(state: State, task: Task) -> None:
@@ -84,18 +109,17 @@ def is_expired(state: State, task: Task) -> bool:
     return task.expires_at_ms is not None and task.expires_at_ms <= state.now.wall_ms
 
 
-def take_place(state: State, task: Task) -> None:
-    """Give *task* its turn behind all that became pending before it, as far as priority goes."""
+def next_turn(state: State, priority: int = 0) -> int:
+    """The turn behind all that were given so far, as far as *priority* goes."""
     state.newest_place = ready.next_place(state.newest_place, state.now.cluster_ms)
-    task.turn = ready.turn_of(state.newest_place, task.kind.priority)
+    return ready.turn_of(state.newest_place, priority)
 
 
 def make_ready(state: State, task: Task) -> None:
     """Let *task* wait for a worker, behind all that became pending before it."""
-    take_place(state, task)
     if task.run is not None:
         task.run.retry_at_ms = None
-    move(state, task, TaskStatus.PENDING)
+    move(state, task, TaskStatus.PENDING, turn=next_turn(state, task.kind.priority))
     state.happened("ready", task)
 
 
@@ -114,7 +138,7 @@ def finish(
     run.retry_at_ms = None
     if error is not None:
         run.error = error
-    move(state, task, status)
+    move(state, task, status, turn=next_turn(state))
     state.happened(status.value, task, worker_id=worker_id, attempt=attempt, error=error)
 
 
@@ -124,10 +148,14 @@ def expire(state: State, task: Task) -> None:
 
 
 def remove(state: State, task: Task) -> None:
-    """Forget a task that rests."""
+    """Forget a task that does not run."""
     space = state.spaces[task.kind.namespace]
+    queue = space.queues.by_name[task.kind.queue]
+    _leave(state, space, queue, task)
     drop_timer(state, task)
     space.listing.remove(task)
     del space.tasks[task.id]
     space.tally.removed(task.status)
+    queue.removed(task.status)
+    space.queues.close_if_idle(queue)
     state.happened("removed", task)

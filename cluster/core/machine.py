@@ -28,7 +28,12 @@ from cluster.core import (
     commands,
     histories,
     matching,
+    operating,
+    pausing,
     queries,
+    queue_commands,
+    queue_queries,
+    queue_views,
     sessions,
     settling,
     steering,
@@ -164,6 +169,11 @@ _COMMANDS: Mapping[type[Command[Any]], Callable[[State, Any], Any]] = MappingPro
         commands.Cancel: steering.cancel,
         commands.Retry: steering.retry,
         commands.BeginTerm: sessions.begin_term,
+        queue_commands.PauseQueue: pausing.pause,
+        queue_commands.ResumeQueue: pausing.resume,
+        queue_commands.PurgeQueue: operating.purge_queue,
+        queue_commands.RetryDead: operating.retry_dead,
+        queue_commands.RemoveDead: steering.remove_dead,
         commands.Tick: _tick,
     }
 )
@@ -178,5 +188,9 @@ _QUERIES: Mapping[type[Query[Any]], Callable[[State, Any], Any]] = MappingProxyT
         queries.Count: views.count,
         queries.Span: histories.span,
         queries.EventsAfter: histories.events_after,
+        queue_queries.GetQueue: queue_views.get_queue,
+        queue_queries.ListQueues: queue_views.list_queues,
+        queue_queries.ListDead: queue_views.list_dead,
+        queue_queries.GetOperation: queue_views.get_operation,
     }
 )

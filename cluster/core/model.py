@@ -108,6 +108,13 @@ class Extras(NamedTuple):
 NO_EXTRAS = Extras()
 
 
+class Idempotency(NamedTuple):
+    """What makes a submission the same as an earlier one, though it has another id."""
+
+    key: str
+    body: bytes  # A digest made at the edge, where one body may be written in several ways.
+
+
 class NewTask(NamedTuple):
     """A task as its submitter described it; everything is filled in and checked at the edge."""
 
@@ -117,6 +124,7 @@ class NewTask(NamedTuple):
     delay_ms: int = 0  # Relative to wall time at commit.
     run_at_ms: int | None = None  # Absolute wall time; wins over delay_ms.
     extras: Extras | None = None
+    idempotency: Idempotency | None = None
 
     @classmethod
     def of(
@@ -136,11 +144,13 @@ class NewTask(NamedTuple):
         traceparent: str | None = None,
         submitted_by: str | None = None,
         namespace: str = DEFAULT_NAMESPACE,
+        idempotency: Idempotency | None = None,
     ) -> NewTask:
         """The task from all that may be said of one."""
         kind = Kind(type, content_type, queue, priority, policy, requires, namespace)
-        extras = Extras(meta, traceparent, submitted_by)
-        return cls(id, payload, kind, delay_ms, run_at_ms, None if extras == NO_EXTRAS else extras)
+        given = Extras(meta, traceparent, submitted_by)
+        extras = None if given == NO_EXTRAS else given
+        return cls(id, payload, kind, delay_ms, run_at_ms, extras, idempotency)
 
 
 class Moment(NamedTuple):
@@ -288,5 +298,6 @@ class Event(NamedTuple):
 EVENT_KINDS = (
     *("submitted", "ready", "leased", "released", "retrying", "progress", "cancel_requested"),
     *("completed", "failed", "cancelled", "expired", "removed"),
+    *("queue_paused", "queue_resumed"),
     *("worker_joined", "worker_draining", "worker_left", "worker_lost", "leader_changed"),
 )

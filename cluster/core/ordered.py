@@ -49,6 +49,17 @@ class Ordered(Generic[R]):
             for place in range(bisect_left(block, bound, key=self._key) - 1, -1, -1):
                 yield block[place]
 
+    def after(self, bound: Any) -> Iterator[R]:
+        """The records with keys greater than *bound*, the least first.
+
+        Nothing may change meanwhile.
+        """
+        blocks = self._blocks
+        for at in range(self._block_of(bound), len(blocks)):
+            block = blocks[at]
+            for place in range(bisect_right(block, bound, key=self._key), len(block)):
+                yield block[place]
+
     def add(self, record: R) -> None:
         """Put *record* where it belongs."""
         blocks = self._blocks

@@ -23,6 +23,7 @@ AGEING_MS = 300_000  # Cluster time for which a task makes way for one of the ne
 PLACES_PER_MS = 1 << 20
 PLACE_STEP = 1 << 4  # Between two places: room for every priority.
 
+QueueKey = tuple[str, str]  # Namespace and queue.
 MarketKey = tuple[str, str, tuple[str, ...]]  # Namespace, queue and required tags.
 
 by_turn = attrgetter("turn")
@@ -60,8 +61,8 @@ class Lane:
         self.turn: int | None = None  # Its first task's, as the market knows it.
 
     def best(self) -> Lane | None:
-        """Itself, as `Crew.best` says it, while it has a task."""
-        return None if self.turn is None else self
+        """Itself, as `Crew.best` says it, while it has a task that may go next."""
+        return None if self.turn is None or self.market.is_paused else self
 
     def publish(self) -> None:
         """Tell the market when another task has become the first."""
@@ -79,16 +80,19 @@ class Lane:
 class Market:
     """The lanes of one queue and set of required tags. It stands while it has a lane or a crew."""
 
-    __slots__ = ("crews", "heads", "key", "lanes")
+    __slots__ = ("crews", "heads", "is_paused", "key", "lanes")
 
-    def __init__(self, key: MarketKey) -> None:
+    def __init__(self, key: MarketKey, *, is_paused: bool) -> None:
         self.key = key
+        self.is_paused = is_paused  # With its queue: then nothing of it is next.
         self.lanes: dict[str, Lane] = {}  # By type.
         self.heads: Ordered[Lane] = Ordered(by_turn)
         self.crews: list[Crew] = []  # Those whose queues and tags fit; their types may not.
 
     def best(self, types: tuple[str, ...]) -> Lane | None:
         """The lane whose first task goes first, of these types, or of any when none is named."""
+        if self.is_paused:
+            return None
         if not types or not self.lanes:
             return self.heads.first()
         lanes = [self.lanes[type_] for type_ in types if type_ in self.lanes]
@@ -102,7 +106,7 @@ class Ready:
 
     def __init__(self) -> None:
         self.markets: dict[MarketKey, Market] = {}
-        self.by_queue: dict[tuple[str, str], list[Market]] = {}
+        self.by_queue: dict[QueueKey, list[Market]] = {}
 
     def lane_of(self, task: Task) -> Lane | None:
         """The lane that *task* would wait in, if it stands."""
@@ -113,11 +117,16 @@ class Ready:
         """The market that *task* would wait in, if it stands."""
         return self.markets.get(market_key(task))
 
-    def open(self, key: MarketKey) -> Market:
+    def open(self, key: MarketKey, *, is_paused: bool) -> Market:
         """Begin a market; whoever does tells the crews."""
-        market = self.markets[key] = Market(key)
+        market = self.markets[key] = Market(key, is_paused=is_paused)
         self.by_queue.setdefault(key[:2], []).append(market)
         return market
+
+    def set_paused(self, queue: QueueKey, *, is_paused: bool) -> None:
+        """Let nothing of a queue be next, or let it be so again; then its crews must look."""
+        for market in self.by_queue.get(queue, ()):
+            market.is_paused = is_paused
 
     def close_if_idle(self, market: Market) -> None:
         """End a market that has neither lanes nor crews."""

@@ -26,7 +26,7 @@ from cluster.core.commands import (
     Ticked,
 )
 from cluster.core.model import SLOTS_MAX, Worker, WorkerStatus
-from cluster.core.state import Space, State
+from cluster.core.state import State
 
 LOST_REMEMBERED_MS = 3_600_000  # Cluster time for which a lost worker is still listed.
 LOST_REMEMBERED_MAX = 1_000
@@ -58,9 +58,7 @@ def register(state: State, command: Register) -> Registered | Refused:
         epoch=-1,  # Below every offer's.
         number=state.newest_number,
     )
-    space = state.spaces.get(worker.namespace)
-    if space is None:
-        space = state.spaces[worker.namespace] = Space()
+    space = state.open_space(worker.namespace)
     space.workers[worker.id] = worker
     space.tally.workers_active += 1
     state.sessions[worker.number] = worker

@@ -11,9 +11,13 @@ from operator import attrgetter
 
 from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
+from cluster.core.dead_letters import DeadLetters
+from cluster.core.idempotency import Keys
 from cluster.core.listing import Listing
 from cluster.core.model import ERROR_TOLD_MAX, Event, Moment, Task, Worker
+from cluster.core.operations import Operations
 from cluster.core.ordered import Ordered
+from cluster.core.queues import Queues
 from cluster.core.ready import Ready
 from cluster.core.ring import Ring
 from cluster.core.table import Table
@@ -25,12 +29,14 @@ by_timeout = attrgetter("run.timeout")
 class Space:
     """What belongs to one namespace."""
 
-    __slots__ = ("listing", "tally", "tasks", "workers")
+    __slots__ = ("dead", "listing", "queues", "tally", "tasks", "workers")
 
     def __init__(self) -> None:
         self.tasks: Table[Task] = Table()
         self.workers: dict[str, Worker] = {}
         self.listing = Listing()
+        self.queues = Queues()
+        self.dead = DeadLetters()
         self.tally = Tally()
 
 
@@ -42,6 +48,7 @@ class State:
         "events",
         "grace_until_ms",
         "heartbeat_ms",
+        "keys",
         "lease_ms",
         "lost",
         "memory_bytes_max",
@@ -49,6 +56,7 @@ class State:
         "newest_place",
         "newest_token",
         "now",
+        "operations",
         "ready",
         "ring",
         "sessions",
@@ -80,10 +88,19 @@ class State:
         self.grace_until_ms = 0  # No session is lost before it (cluster time).
         self.timeouts: Ordered[Task] = Ordered(by_timeout)  # Of running tasks.
         self.timers: Ordered[Task] = Ordered(by_timer)
+        self.operations = Operations()
+        self.keys = Keys()
 
     def space(self, namespace: str) -> Space:
         """The namespace's tables; an unknown one has empty ones, which are not kept."""
         return self.spaces.get(namespace) or Space()
+
+    def open_space(self, namespace: str) -> Space:
+        """The namespace's tables, which are kept from now on."""
+        space = self.spaces.get(namespace)
+        if space is None:
+            space = self.spaces[namespace] = Space()
+        return space
 
     def task(self, namespace: str, task_id: str) -> Task | None:
         """The task, if it is known."""
@@ -128,9 +145,10 @@ class State:
         self,
         kind: str,
         *,
-        node: str | None,
+        node: str | None = None,
         worker_id: str | None = None,
         status: str | None = None,
+        queue: str | None = None,
     ) -> None:
         """Note a transition that is no task's."""
         self.events.append(
@@ -140,6 +158,7 @@ class State:
                 term=self.now.term,
                 time_ms=self.now.cluster_ms,
                 kind=kind,
+                queue=queue,
                 status=status,
                 worker_id=worker_id,
                 node=node,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cluster.core import leasing, lifecycle
 from cluster.core.commands import Cancel, Refusal, Refused, Retry, Settled
-from cluster.core.model import TaskStatus
+from cluster.core.model import Task, TaskStatus
+from cluster.core.queue_commands import Removed, RemoveDead
 from cluster.core.state import State
 
 _RETRYABLE = (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED)
@@ -45,6 +46,27 @@ def retry(state: State, command: Retry) -> Settled | Refused:
             f"task {task.id} is {task.status}: only a failed, cancelled or expired one is retried",
         )
 
+    begin_anew(state, task)
+    return Settled(task.id, task.status, is_duplicate=False)
+
+
+def remove_dead(state: State, command: RemoveDead) -> Removed | Refused:
+    """Remove a dead letter for good."""
+    task = state.task(command.namespace, command.task_id)
+    if task is None:
+        return leasing.unknown(command.task_id)
+    if task.status is not TaskStatus.FAILED:
+        return Refused(
+            Refusal.NOT_REMOVABLE,
+            f"task {task.id} is {task.status}: only a dead letter is removed",
+        )
+
+    lifecycle.remove(state, task)
+    return Removed(task.id)
+
+
+def begin_anew(state: State, task: Task) -> None:
+    """Let a task that ended wait as if it had just been submitted."""
     run = lifecycle.run_of(task)
     run.attempts = 0
     run.killed = 0
@@ -58,4 +80,3 @@ def retry(state: State, command: Retry) -> Settled | Refused:
     if ttl_ms is not None:
         task.expires_at_ms = state.now.wall_ms + ttl_ms
     lifecycle.make_ready(state, task)
-    return Settled(task.id, task.status, is_duplicate=False)

@@ -4,43 +4,93 @@ from __future__ import annotations
 
 from cluster.core import lifecycle, matching
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
+from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_of
 from cluster.core.model import NO_EXTRAS, NewTask, Task, TaskStatus
-from cluster.core.state import Space, State
+from cluster.core.state import State
 
 
 def submit(state: State, command: Submit) -> Submitted | Refused:
     """Take in what is new; what is known stays as it is.
 
-    Refused: ID_CONFLICT when one of the tasks has a known id and another body.
+    Refused: ID_CONFLICT and IDEMPOTENCY_CONFLICT when one of the tasks has a known id or key and
+    another body; IDEMPOTENCY_FULL when there is no room for its key.
     """
-    conflict = _conflict(state, command.tasks)
-    if conflict is not None:
-        return conflict
+    refused = _refusal(state, command.tasks)
+    if refused is not None:
+        return refused
 
-    taken: list[tuple[Task, bool]] = []
-    for new in command.tasks:
-        task = state.task(new.kind.namespace, new.id)
-        taken.append((task, True) if task is not None else (_take_in(state, new), False))
+    taken = [_known_or_new(state, new) for new in command.tasks]
     matching.match(state)
-    return Submitted(tuple(SubmittedTask(task.id, task.status, known) for task, known in taken))
+    return Submitted(
+        tuple(
+            [
+                SubmittedTask(task_id, None if task is None else task.status, is_known)
+                for task_id, task, is_known in taken
+            ]
+        )
+    )
 
 
-def _conflict(state: State, tasks: tuple[NewTask, ...]) -> Refused | None:
-    """The refusal of a task that has another body than the one known by its id."""
-    seen: dict[tuple[str, str], NewTask] = {}
-    for new in tasks:
-        namespace = new.kind.namespace
+def _known_or_new(state: State, new: NewTask) -> tuple[str, Task | None, bool]:
+    """The task's id, the task unless it is gone, and whether it was known."""
+    namespace = new.kind.namespace
+    if new.idempotency is None:
         task = state.task(namespace, new.id)
-        if task is None:
-            earlier = seen.setdefault((namespace, new.id), new)
-            is_same = earlier is new or _body(earlier) == _body(new)
-        else:
-            is_same = _body_of(task) == _body(new, created_at_ms=task.created.wall_ms)
-        if not is_same:
+        return new.id, task or _take_in(state, new), task is not None
+
+    slot = slot_of(namespace, new.idempotency.key)
+    remembered = state.keys.find(slot)
+    if remembered is not None:
+        return remembered.task_id, state.task(namespace, remembered.task_id), True
+    until_ms = state.now.wall_ms + REMEMBERED_MS
+    state.keys.add(Remembered(slot, new.idempotency.body, new.id, until_ms))
+    return _known_or_new(state, new._replace(idempotency=None))
+
+
+def _refusal(state: State, tasks: tuple[NewTask, ...]) -> Refused | None:
+    """Why the tasks cannot be taken in, if so. What is known by its key is not asked for its id."""
+    by_id: dict[tuple[str, str], NewTask] = {}  # Those before it in the same command.
+    by_slot: dict[str, bytes] = {}
+    for new in tasks:
+        if new.idempotency is not None:
+            slot = slot_of(new.kind.namespace, new.idempotency.key)
+            remembered = state.keys.find(slot)
+            body = by_slot.get(slot) if remembered is None else remembered.body
+            if body == new.idempotency.body:
+                continue
+            if body is not None:
+                return _key_conflict(new.idempotency.key)
+            by_slot[slot] = new.idempotency.body
+        if not _is_same(state, new, by_id):
             return Refused(
                 Refusal.ID_CONFLICT, f"task {new.id} is known with another body: use another id"
             )
-    return None
+    return _keys_full() if by_slot and len(state.keys) + len(by_slot) > KEYS_MAX else None
+
+
+def _key_conflict(key: str) -> Refused:
+    return Refused(
+        Refusal.IDEMPOTENCY_CONFLICT,
+        f"the idempotency key {key!r} stands for another body: use another key",
+    )
+
+
+def _keys_full() -> Refused:
+    return Refused(
+        Refusal.IDEMPOTENCY_FULL,
+        f"{KEYS_MAX} idempotency keys are remembered, which is the limit: "
+        "try again later, or without one",
+    )
+
+
+def _is_same(state: State, new: NewTask, earlier: dict[tuple[str, str], NewTask]) -> bool:
+    """Whether *new* is what is known by its id, here or earlier in the command, if anything is."""
+    namespace = new.kind.namespace
+    task = state.task(namespace, new.id)
+    if task is not None:
+        return _body_of(task) == _body(new, created_at_ms=task.created.wall_ms)
+    first = earlier.setdefault((namespace, new.id), new)
+    return first is new or _body(first) == _body(new)
 
 
 def _body(new: NewTask, *, created_at_ms: int = 0) -> tuple[object, ...]:
@@ -79,15 +129,15 @@ def _take_in(state: State, new: NewTask) -> Task:
     if kind.policy.ttl_ms is not None:
         task.expires_at_ms = max(now_ms, run_at_ms or 0) + kind.policy.ttl_ms
 
-    space = state.spaces.get(kind.namespace)
-    if space is None:
-        space = state.spaces[kind.namespace] = Space()
+    space = state.open_space(kind.namespace)
+    queue = space.queues.open(kind.queue)
     space.tasks[task.id] = task
     space.listing.add(task)
     space.tally.submitted(task.status)
-    lifecycle.set_timer(state, task)
+    queue.submitted(task.status)
     if not is_early:
-        lifecycle.take_place(state, task)
-        state.crews.wait(task, state.ready)
+        task.turn = lifecycle.next_turn(state, kind.priority)
+    lifecycle.set_timer(state, task)
+    lifecycle.enter(state, space, queue, task)
     state.happened("submitted", task)
     return task

@@ -6,7 +6,9 @@ one goes on. Each rule below does one thing, or says that none is due.
 
 from __future__ import annotations
 
-from cluster.core import leasing, lifecycle, matching, retrying, sessions
+from collections.abc import Callable
+
+from cluster.core import leasing, lifecycle, matching, operating, retrying, sessions
 from cluster.core.model import WorkerStatus, due_ms
 from cluster.core.state import State, by_timeout, by_timer
 
@@ -16,11 +18,21 @@ UNITS_MAX = 1_000
 def sweep(state: State) -> int:
     """Do what is due, as far as the entry allows, and return how many things that were."""
     before = state.units_left
-    for rule in (_time_out, _lose, _forget, _ring):
-        while state.units_left and rule(state):
-            state.units_left -= 1
+    for rule in (_time_out, _lose, _forget):
+        _do(state, rule, state.units_left)
+    _do(state, operating.advance, (state.units_left + 1) // 2)  # Neither waits for the other.
+    for rule in (_ring, _forget_operation, _forget_key, operating.advance):
+        _do(state, rule, state.units_left)
     matching.match(state)
     return before - state.units_left
+
+
+def _do(state: State, rule: Callable[[State], bool], units_max: int) -> None:
+    """Follow a rule until nothing more is due by it, but no more often than *units_max* times."""
+    for _ in range(units_max):
+        if not rule(state):
+            return
+        state.units_left -= 1
 
 
 def next_cluster_ms(state: State) -> int | None:
@@ -28,6 +40,11 @@ def next_cluster_ms(state: State) -> int | None:
     moments = []
     if state.crews.fresh:
         moments.append(state.now.cluster_ms)  # A match was too much for one entry.
+    if state.operations.next_open() is not None:
+        moments.append(state.now.cluster_ms)
+    forget_ms = state.operations.forget_ms()
+    if forget_ms is not None:
+        moments.append(forget_ms)
     if state.sessions:
         worker = next(iter(state.sessions.values()))
         is_lost = worker.status is WorkerStatus.LOST  # And its leases are still to be taken back.
@@ -42,8 +59,10 @@ def next_cluster_ms(state: State) -> int | None:
 
 def next_wall_ms(state: State) -> int | None:
     """The wall time at which something is due next."""
-    first = state.timers.first()
-    return None if first is None else due_ms(by_timer(first))
+    task = state.timers.first()
+    timer_ms = None if task is None else due_ms(by_timer(task))
+    moments = [ms for ms in (timer_ms, state.keys.next_ms()) if ms is not None]
+    return min(moments, default=None)
 
 
 def _time_out(state: State) -> bool:
@@ -82,6 +101,16 @@ def _forget(state: State) -> bool:
         return False
     sessions.forget(state, worker)
     return True
+
+
+def _forget_operation(state: State) -> bool:
+    """Forget an operation that finished long ago."""
+    return state.operations.forget_due(state.now.cluster_ms)
+
+
+def _forget_key(state: State) -> bool:
+    """Forget an idempotency key that was remembered for a day."""
+    return state.keys.forget_due(state.now.wall_ms) is not None
 
 
 def _ring(state: State) -> bool:

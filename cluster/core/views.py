@@ -28,7 +28,7 @@ _NO_RUN = Run()  # Of a task that has only waited.
 def get_task(state: State, query: GetTask) -> TaskView | None:
     """One task."""
     task = state.task(query.namespace, query.task_id)
-    return None if task is None else _task(state, task)
+    return None if task is None else task_view(state, task)
 
 
 def list_tasks(state: State, query: ListTasks) -> TaskPage:
@@ -41,7 +41,7 @@ def list_tasks(state: State, query: ListTasks) -> TaskPage:
         if task is not None:
             if len(found) >= query.limit:
                 return TaskPage(tuple(found), bound)
-            found.append(_task(state, task))
+            found.append(task_view(state, task))
         bound = number
     is_more = next(looks, None) is not None
     return TaskPage(tuple(found), bound if is_more else None)
@@ -70,7 +70,8 @@ def count(state: State, query: Count) -> Counts:
     return Counts(tuple(tally.by_status.items()), tally.completed_ever, tally.workers_active)
 
 
-def _task(state: State, task: Task) -> TaskView:
+def task_view(state: State, task: Task) -> TaskView:
+    """The task as it is."""
     kind = task.kind
     extras = task.extras or NO_EXTRAS
     run = task.run or _NO_RUN

@@ -4,7 +4,7 @@ import msgpack
 import pytest
 
 from cluster import codec
-from cluster.core import commands
+from cluster.core import commands, queue_commands
 from cluster.core.commands import (
     BeginTerm,
     Cancel,
@@ -24,8 +24,15 @@ from cluster.core.commands import (
     Ticked,
 )
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, Event, Extras, Kind, NewTask, Policy
+from cluster.core.model import Backoff, Event, Extras, Idempotency, Kind, NewTask, Policy
 from cluster.core.queries import GetTask
+from cluster.core.queue_commands import (
+    PauseQueue,
+    PurgeQueue,
+    RemoveDead,
+    ResumeQueue,
+    RetryDead,
+)
 from cluster.errors import StorageDamaged, UnsupportedVersion, WireError
 
 KIND = Kind(
@@ -37,13 +44,15 @@ KIND = Kind(
     ("gpu", "ssd"),
     "theirs",
 )
-TASK = NewTask("0190", b"\x00\xff", KIND, 5, 6, Extras((("k", "v"),), "00-1", "me"))
+TASK = NewTask(
+    "0190", b"\x00\xff", KIND, 5, 6, Extras((("k", "v"),), "00-1", "me"), Idempotency("i", b"d")
+)
 
 # Every command as it has ever been written: these bytes are in logs, and must be read for ever.
 WRITTEN = {
-    Submit((TASK,)): "92019196a430313930c40200ffc43b97a6726573697a65b06170706c69636174696f6e"
+    Submit((TASK,)): "92019197a430313930c40200ffc43b97a6726573697a65b06170706c69636174696f6e"
     "2f6a736f6ea6696d61676573099502940102030407080992a3677075a3737364a674686569727305069391"
-    "92a16ba176a430302d31a26d65",
+    "92a16ba176a430302d31a26d6592a169c40164",
     Register("w", "me", ("q",), ("t",), ("gpu",), 4, "n1"): "9902a177a26d6591a17191a17491a36770750"
     "4a26e31a764656661756c74",
     Offer("w", 1, 4, is_standing=True): "9603a1770104c3a764656661756c74",
@@ -60,6 +69,11 @@ WRITTEN = {
     Tick(): "910c",
     BeginTerm("n1", 1, 2, 3): "950da26e31010203",
     Drain("w"): "930ea177a764656661756c74",
+    PauseQueue("q"): "930fa171a764656661756c74",
+    ResumeQueue("q"): "9310a171a764656661756c74",
+    PurgeQueue("o", "q"): "9411a16fa171a764656661756c74",
+    RetryDead("o", "q", "t"): "9512a16fa171a174a764656661756c74",
+    RemoveDead("a"): "9313a161a764656661756c74",
 }
 
 
@@ -69,7 +83,8 @@ def entry_of(*each, groups=None):
 
 
 def test_every_command_has_its_bytes():
-    declared = {each for each in vars(commands).values() if isinstance(each, type)}
+    members = [*vars(commands).values(), *vars(queue_commands).values()]
+    declared = {each for each in members if isinstance(each, type)}
     written = {type(command) for command in WRITTEN}
 
     assert written == {each for each in declared if issubclass(each, Command)} - {Command}
@@ -140,7 +155,7 @@ def test_an_entry_of_another_version_is_not_guessed_at():
 
 
 def test_an_op_of_another_program_is_not_guessed_at():
-    with pytest.raises(UnsupportedVersion, match="op code 99; this program knows 1 to 14"):
+    with pytest.raises(UnsupportedVersion, match="op code 99; this program knows 1 to 19"):
         codec.unpack_commands([msgpack.packb([99])])
 
 
@@ -216,7 +231,10 @@ def a_machine():
         [
             Register("w", "me", ("images",), (), ("gpu", "ssd"), 4, "n1", "theirs"),
             Offer("w", 1, 1, is_standing=True, namespace="theirs"),
-            Submit((TASK._replace(delay_ms=0, run_at_ms=None), TASK._replace(id="0191"))),
+            Submit((TASK._replace(delay_ms=0, run_at_ms=None),)),
+            Submit((TASK._replace(id="0191", idempotency=None),)),
+            PauseQueue("images", "theirs"),
+            PurgeQueue("operation", "none", "theirs"),
         ],
         index=1,
         term=2,
@@ -241,8 +259,9 @@ SNAPSHOT = (
         "000001cf7fffffffffffffff"
     ),
     "9601a57370616365a6746865697273020000",
+    "9302a6706175736564a6696d61676573",
     (
-        "9502a57461736b739a92a430313930a43031393191c40200ff929197a6726573697a65b06170706c696361"
+        "9503a57461736b739a92a430313930a43031393191c40200ff929197a6726573697a65b06170706c696361"
         "74696f6e2f6a736f6ea6696d61676573099502940102030407080992a3677075a3737364a6746865697273"
         "c401009291939192a16ba176a430302d31a26d65c401009292aa70726f63657373696e67a9736368656475"
         "6c6564c402000192919401020304c4010092020392d3fffffd6cd22ffff70092c006920c0ec40100dc0011"
@@ -250,19 +269,28 @@ SNAPSHOT = (
         "010091c0"
     ),
     (
-        "dc001703a7776f726b65727391a17791a26d659291a6746865697273c40100929191a6696d61676573c401"
+        "dc001704a7776f726b65727391a17791a26d659291a6746865697273c40100929191a6696d61676573c401"
         "00929190c40100929192a3677075a3737364c4010091049291a26e31c401009291a6616374697665c40100"
         "9104910491cd3a9b91919201a4303139309101910091c391009101910191009101"
     ),
-    "9504a472696e67000004",
+    "9505a472696e67000005",
     (
-        "9605a66576656e74739d01000203ad776f726b65725f6a6f696e6564c0c0a6616374697665a177c0c0c0a2"
+        "9706a66576656e74739d01000203ad776f726b65725f6a6f696e6564c0c0a6616374697665a177c0c0c0a2"
         "6e319d01010203a97375626d6974746564a430313930a6696d61676573a770656e64696e67c0c0c0c0c09d"
-        "01020203a97375626d6974746564a430313931a6696d61676573a97363686564756c6564c0c0c0c0c09d01"
-        "030203a66c6561736564a430313930a6696d61676573aa70726f63657373696e67a1770101c0c0"
+        "01020203a66c6561736564a430313930a6696d61676573aa70726f63657373696e67a1770101c0c09d0103"
+        "0203a97375626d6974746564a430313931a6696d61676573a97363686564756c6564c0c0c0c0c09d010402"
+        "03ac71756575655f706175736564c0a6696d61676573c0c0c0c0c0c0"
     ),
-    "9306a873657373696f6e7301",
-    "9207a3656e64",
+    "9307a873657373696f6e7301",
+    (
+        "9308aa6f7065726174696f6e739aa96f7065726174696f6ea6746865697273a57075726765a46e6f6e65c0"
+        "0000000003"
+    ),
+    (
+        "9309a46b65797394d9206565613634666333306662326138613366373666636339636161396663643766c4"
+        "0164a430313930ce05265c04"
+    ),
+    "920aa3656e64",
 )
 
 
@@ -335,6 +363,7 @@ def test_an_entry_is_described_without_payloads_and_secrets():
                     "meta": ["k"],
                     "traceparent": "00-1",
                     "submitted_by": "me",
+                    "idempotency_key": "i",
                     "namespace": "theirs",
                 }
             ],

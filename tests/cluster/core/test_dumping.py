@@ -18,12 +18,15 @@ from cluster.core import ring, sweeping
 from cluster.core.accounting import Tally
 from cluster.core.commands import Cancel, Leave, Tick
 from cluster.core.crews import Crew, Crews
+from cluster.core.dead_letters import DeadLetters
 from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, Loader, UnknownVersion, dump
+from cluster.core.idempotency import Keys
 from cluster.core.invariants import check
 from cluster.core.machine import Machine
 from cluster.core.model import (
     Backoff,
     Extras,
+    Idempotency,
     Kind,
     Moment,
     Policy,
@@ -34,6 +37,9 @@ from cluster.core.model import (
     WorkerStatus,
     due_key,
 )
+from cluster.core.operations import Operations
+from cluster.core.queue_commands import PauseQueue, PurgeQueue, RetryDead
+from cluster.core.queues import Queue, Queues
 from cluster.core.ready import Lane, Market, Ready
 from cluster.core.ring import Ring
 from cluster.core.state import Space, State
@@ -78,8 +84,10 @@ def content_of(machine):
     for name, space in state.spaces.items():
         lines.append(f"namespace {name}: {values_of(space.tally)}")
         lines += [repr(task) for task in space.listing]
+        lines += [f"{queue.name}: {queue.is_paused}" for queue in space.queues]
         lines += [f"{key}: {worker!r}" for key, worker in space.workers.items()]
     lines += [f"ring: after {state.ring.dropped}", *map(str, state.ring)]
+    lines += [repr(record) for record in (*state.operations, *state.keys)]
     return [*lines, f"sessions: {list(state.sessions)}, lost: {list(state.lost)}"]
 
 
@@ -201,10 +209,11 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
     assert set(State.__slots__) == {
         *NUMBERS,
         *("spaces", "sessions", "lost", "ready", "crews", "timeouts", "timers", "ring"),
+        *("operations", "keys"),
         *("events", "units_left"),  # Of the entry that is being applied.
     }
     assert set(Ring.__slots__) == {"dropped", "_events", "bytes_used"}
-    assert set(Space.__slots__) == {"listing", "tally", "tasks", "workers"}
+    assert set(Space.__slots__) == {"listing", "tally", "tasks", "workers", "queues", "dead"}
     assert set(Tally.__slots__) == {
         *("submitted_ever", "removed_ever", "completed_ever"),
         *("by_status", "workers_active"),
@@ -214,8 +223,13 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
         *("available", "markets", "members", "profile", "tags", "types"),
     }
     assert set(Ready.__slots__) == {"markets", "by_queue"}
-    assert set(Market.__slots__) == {"crews", "heads", "key", "lanes"}
+    assert set(Market.__slots__) == {"crews", "heads", "is_paused", "key", "lanes"}
     assert set(Lane.__slots__) == {"market", "tasks", "turn", "type"}
+    assert set(Queues.__slots__) == {"_listing", "by_name", "paused"}
+    assert set(Queue.__slots__) == {"by_status", "is_paused", "name", "pending", "size"}
+    assert set(DeadLetters.__slots__) == {"_counts", "_tasks"}
+    assert set(Operations.__slots__) == {"finished", "open"}
+    assert set(Keys.__slots__) == {"_by_slot", "_in_order"}
 
 
 def test_every_field_of_a_task_is_kept():
@@ -286,6 +300,44 @@ def test_a_lost_worker_stays_lost(driver):
     machine = copy_of(driver.machine)
 
     assert [worker.id for worker in machine.state.lost.values()] == ["w"]
+
+
+def test_a_paused_queue_stays_paused(driver):
+    driver.do(PauseQueue("empty"))
+    driver.do(PauseQueue("default"))
+    driver.submit("a")
+
+    driver.machine = copy_of(driver.machine)
+    driver.worker()
+
+    queues = driver.machine.state.spaces["default"].queues
+    assert [(queue.name, queue.is_paused) for queue in queues] == [
+        ("default", True),
+        ("empty", True),
+    ]
+    assert driver.status("a") == "pending"
+
+
+def test_an_operation_goes_on_where_it_was(driver, monkeypatch):
+    monkeypatch.setattr(sweeping, "UNITS_MAX", 2)
+    driver.submit(*"abcde")
+    driver.entry(PurgeQueue("first", "default"), RetryDead("second", "default", "t"))
+
+    driver.machine = copy_of(driver.machine)
+    for _ in range(3):
+        driver.do(Tick())
+
+    operations = [(each.id, each.kind, each.done) for each in driver.machine.state.operations]
+    assert operations == [("first", "purge", 5), ("second", "retry_dead", 0)]
+
+
+def test_a_key_still_stands_for_its_task(driver):
+    driver.submit("a", idempotency=Idempotency("key", b"body"))
+
+    driver.machine = copy_of(driver.machine)
+    reply = driver.submit("b", idempotency=Idempotency("key", b"body"))
+
+    assert [task.task_id for task in reply.tasks] == ["a"]
 
 
 def fresh_of(machine):
@@ -447,10 +499,12 @@ def sections(driver):
         patch.setattr(sweeping, "UNITS_MAX", 0)
         driver.worker("w", 1)
         driver.submit("a", "b")
+        driver.submit("c", idempotency=Idempotency("key", b"body"))
+        driver.entry(PauseQueue("images"), PurgeQueue("operation", "images"))
     sections = list(dump(driver.machine))
     assert [kind for _, kind, *_ in sections] == [
-        *("header", "space", "tasks", "workers", "ring", "events"),
-        *("sessions", "lost", "fresh", "end"),
+        *("header", "space", "paused", "tasks", "workers", "ring", "events"),
+        *("sessions", "lost", "operations", "keys", "fresh", "end"),
     ]
     return sections
 
@@ -581,6 +635,11 @@ def test_what_does_not_begin_as_a_dump_is_refused(section):
         ("ring", 1),
         ("events", (1,)),
         ("events", 5),
+        ("paused", 5),
+        ("operations", 5),
+        ("operations", ("o", "n", "unheard of", None, None, 0, 0, 0)),
+        ("keys", 5),
+        ("keys", ("slot", b"body")),
         ("sessions", 7),
         ("fresh", 5),
         ("fresh", ("unknown",)),
@@ -588,8 +647,9 @@ def test_what_does_not_begin_as_a_dump_is_refused(section):
     ],
 )
 def test_what_was_never_dumped_is_refused(sections, content):
-    with pytest.raises(ValueError, match="section 9 of the dump is damaged"):
-        load([*sections[:-1], (9, *content)])
+    last = len(sections) - 1
+    with pytest.raises(ValueError, match=f"section {last} of the dump is damaged"):
+        load([*sections[:-1], (last, *content)])
 
 
 def test_a_dump_of_a_newer_program_is_not_guessed_at():

@@ -106,7 +106,7 @@ FAULTS = {
     "runs under lease 3, which no worker holds": lambda s: worker(s).leases.clear(),
     "cannot be found": lambda s: s.ready.by_queue.pop(("default", "y")),
     "stands for nothing": lambda s: s.ready.markets.update(
-        {("a", "b", ()): Market(("a", "b", ()))}
+        {("a", "b", ()): Market(("a", "b", ()), is_paused=False)}
     ),
     "still found by its queue": lambda s: s.ready.by_queue["default", "y"].append(None),
     "waits waits in 0 lanes": lambda s: lane(s).tasks.remove(lane(s).tasks.first()),

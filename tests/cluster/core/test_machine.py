@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster.core import commands, queries
+from cluster.core import commands, queries, queue_commands, queue_queries
 from cluster.core.commands import Command, Report, Submit
 from cluster.core.machine import _COMMANDS, _QUERIES, Machine
 from cluster.core.model import EVENT_KINDS, NewTask
@@ -19,17 +19,17 @@ def apply(machine, *entry, **clocks):
     return machine.apply_entry(entry, **times)
 
 
-def types_of(module, base):
-    members = vars(module).values()
+def types_of(base, *modules):
+    members = [member for module in modules for member in vars(module).values()]
     return {each for each in members if isinstance(each, type) and issubclass(each, base)} - {base}
 
 
 def test_every_command_has_its_line():
-    assert set(_COMMANDS) == types_of(commands, Command)
+    assert set(_COMMANDS) == types_of(Command, commands, queue_commands)
 
 
 def test_every_query_has_its_line():
-    assert set(_QUERIES) == types_of(queries, Query)
+    assert set(_QUERIES) == types_of(Query, queries, queue_queries)
 
 
 def test_it_knows_the_newest_entry():

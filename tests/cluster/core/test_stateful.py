@@ -31,8 +31,16 @@ from cluster.core.commands import (
 )
 from cluster.core.invariants import check
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, NewTask, Policy
+from cluster.core.model import Backoff, Idempotency, NewTask, Policy
 from cluster.core.queries import Count, GetTask
+from cluster.core.queue_commands import (
+    PauseQueue,
+    PurgeQueue,
+    RemoveDead,
+    ResumeQueue,
+    RetryDead,
+)
+from cluster.core.queue_queries import GetQueue, ListDead, ListQueues
 
 IDS = st.sampled_from([f"t{n}" for n in range(12)])
 WORKERS = st.sampled_from([f"w{n}" for n in range(6)])
@@ -56,7 +64,9 @@ TASKS = st.builds(
     delay_ms=st.sampled_from([0, 0, 200]),
     policy=POLICIES,
     requires=st.sampled_from([(), (), ("gpu",)]),
+    idempotency=st.sampled_from([None, None, Idempotency("k", b"1"), Idempotency("k", b"2")]),
 )
+QUEUES = st.sampled_from(["default", "other"])
 
 
 class Clients(RuleBasedStateMachine):
@@ -71,7 +81,9 @@ class Clients(RuleBasedStateMachine):
         self.time_ms = 0
         self.newest: dict[str, int] = {}  # Task id -> its newest token.
         self.completed: dict[str, tuple[int, bytes]] = {}
-        self.submitted: set[str] = set()
+        self.submitted: set[str] = set()  # And not removed since.
+        self.paused: set[str] = set()
+        self.keys: dict[str, tuple[bytes, str]] = {}  # Key -> the body and task it stands for.
 
     def do(self, command):
         self.index += 1
@@ -83,7 +95,11 @@ class Clients(RuleBasedStateMachine):
             wall_time_ms=self.time_ms,
         )
         for event in applied.events:
+            if event.kind == "removed":
+                assert event.status in ("scheduled", "pending", "retrying", "failed")
+                self.submitted.remove(event.task_id)
             if event.kind == "leased":
+                assert event.queue not in self.paused
                 assert event.lease_token > max(self.newest.values(), default=0)
                 assert event.task_id not in self.completed
                 self.newest[event.task_id] = event.lease_token
@@ -92,8 +108,20 @@ class Clients(RuleBasedStateMachine):
     @rule(tasks=st.lists(TASKS, min_size=1, max_size=4))
     def submit(self, tasks):
         reply = self.do(Submit(tuple(tasks)))
-        if not isinstance(reply, Refused):
-            self.submitted.update(task.id for task in tasks)
+        if isinstance(reply, Refused):
+            return
+        for new, told in zip(tasks, reply.tasks, strict=True):
+            key, body = new.idempotency or (None, b"")
+            if key in self.keys:
+                assert told.is_duplicate
+                assert (body, told.task_id) == self.keys[key]
+            else:
+                assert told.task_id == new.id
+                assert told.is_duplicate == (new.id in self.submitted)
+                self.submitted.add(new.id)
+                if key is not None:
+                    self.keys[key] = body, new.id
+            assert (told.status is None) == (told.task_id not in self.submitted)
 
     @rule(
         worker=WORKERS,
@@ -163,6 +191,36 @@ class Clients(RuleBasedStateMachine):
     def steer(self, command):
         self.do(command)
 
+    @rule(queue=QUEUES)
+    def pause(self, queue):
+        self.paused.add(queue)
+        self.do(PauseQueue(queue))
+
+    @rule(queue=QUEUES)
+    def resume(self, queue):
+        self.paused.discard(queue)
+        self.do(ResumeQueue(queue))
+
+    @rule(queue=QUEUES)
+    def purge(self, queue):
+        self.do(PurgeQueue(f"o{self.index}", queue))
+        view = self.machine.answer(GetQueue(queue))
+        waiting = {status: n for status, n in view.by_status if n} if view else {}
+        assert not waiting.keys() & {"scheduled", "pending", "retrying"}
+
+    @rule(queue=st.one_of(st.none(), QUEUES), type_=st.sampled_from([None, "x", "y"]))
+    def retry_dead(self, queue, type_):
+        self.do(RetryDead(f"o{self.index}", queue, type_))
+        page = self.machine.answer(ListDead(queue, type_))
+        assert (page.tasks, page.total) == ((), 0)
+
+    @rule(task_id=IDS)
+    def remove_dead(self, task_id):
+        was_there = task_id in self.submitted
+        reply = self.do(RemoveDead(task_id))
+        is_there = task_id in self.submitted
+        assert isinstance(reply, Refused) == (is_there == was_there)
+
     @rule(ms=st.sampled_from([1, 100, 300, 1_000]))
     def let_time_pass(self, ms):
         self.time_ms += ms
@@ -181,6 +239,11 @@ class Clients(RuleBasedStateMachine):
         cluster_ms, wall_ms = self.machine.next_deadline()
         assert cluster_ms is None or cluster_ms > self.time_ms
         assert wall_ms is None or wall_ms > self.time_ms
+
+    @invariant()
+    def what_is_paused_is_told(self):
+        page = self.machine.answer(ListQueues())
+        assert {queue.name for queue in page.queues if queue.is_paused} == self.paused
 
     @invariant()
     def nothing_submitted_is_lost(self):

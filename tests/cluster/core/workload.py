@@ -25,8 +25,15 @@ from cluster.core.commands import (
     Tick,
 )
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, NewTask, Policy
+from cluster.core.model import Backoff, Idempotency, NewTask, Policy
 from cluster.core.queries import ListWorkers, WorkerLeases
+from cluster.core.queue_commands import (
+    PauseQueue,
+    PurgeQueue,
+    RemoveDead,
+    ResumeQueue,
+    RetryDead,
+)
 
 QUEUES = ("default", "images")
 TYPES = ("resize", "mail", "sum")
@@ -72,6 +79,11 @@ def draw(rng: random.Random, index: int, machine: Machine) -> Command[Any]:
         (8, Report(task_id, token, bytes([index % 256]))),
         (6, Cancel(task_id)),
         (4, Retry(task_id)),
+        (2, PauseQueue(rng.choice(QUEUES))),
+        (6, ResumeQueue(rng.choice(QUEUES))),
+        (1, PurgeQueue(f"purge{index // 20}", rng.choice(QUEUES))),
+        (2, RetryDead(f"retry{index}", rng.choice((None, *QUEUES)), rng.choice((None, *TYPES)))),
+        (1, RemoveDead(task_id)),
         (1, BeginTerm("node1")),
         (5, Tick()),
     )
@@ -103,4 +115,5 @@ def new_task(rng: random.Random, number: int) -> NewTask:
         delay_ms=rng.choice((0, 0, 0, 1_000)),
         policy=policy,
         requires=rng.choice(((), (), ("gpu",))),
+        idempotency=rng.choice((None, None, None, Idempotency(f"key{number // 5}", b"body"))),
     )
