@@ -112,7 +112,12 @@ def draft(value: object, written_in: Format) -> Draft:
 
 def is_same(one: object, other: object) -> bool:
     """Whether two values are equal, whatever the order of their members; true is not 1 here."""
-    return _canonical(one) == _canonical(other)
+    return canonical(one) == canonical(other)
+
+
+def canonical(value: object) -> str:
+    """The one text of all values that are the same; it is for comparing only."""
+    return json.dumps(value, sort_keys=True, default=_tagged)
 
 
 def json_bytes_min(body: bytes) -> int:
@@ -207,10 +212,6 @@ def _tagged(value: object) -> dict[str, str]:
     if isinstance(value, bytes):
         return {_BYTES_MEMBER: base64.b64encode(value).decode()}
     raise TypeError(f"{type(value).__name__} is no value of ours")
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, default=_tagged)
 
 
 def _constant(name: str) -> object:

@@ -19,7 +19,7 @@ from cluster.core.model import (
     NewTask,
     Policy,
 )
-from gateway import checks, defaults
+from gateway import checks, defaults, idempotency
 from gateway.checks import Check
 from gateway.defaults import SubmitDefaults
 from gateway.encoding import Format, encode
@@ -37,7 +37,7 @@ SECONDS_MAX = defaults.DELAY_SECONDS_MAX
 PRIORITIES: Mapping[str, int] = {"low": 1, "normal": PRIORITY_NORMAL, "high": 7, "critical": 9}
 
 # What the public contract names and this version does not do yet: refused, never ignored.
-UNSERVED_SUBMISSION = frozenset({"depends_on", "on_dependency", "key", "idempotency_key"})
+UNSERVED_SUBMISSION = frozenset({"depends_on", "on_dependency", "key"})
 
 check_type = checks.text(characters_max=255)
 check_name = checks.name()
@@ -67,8 +67,6 @@ def new_task(
         Problem: 422 naming each wrong field, or 413 for too much data.
     """
     fields = Fields(body)
-    if "Idempotency-Key" in headers:
-        fields.refuse("Idempotency-Key", "is not served by this version of Quorate")
     if fields.has("delay") and fields.has("run_at"):
         fields.refuse("run_at", "goes without delay: give one of the two")
     task_id = fields.optional("id", checks.uuid, "")
@@ -81,8 +79,9 @@ def new_task(
     requires = fields.optional("requires", checks.list_of(check_tag, items_max=32), ())
     meta = fields.optional("meta", check_meta, ())
     policy = _policy(fields, standard)
+    key = idempotency.key_of(fields, headers)
     fields.close(unserved=UNSERVED_SUBMISSION)
-    return NewTask.of(
+    new = NewTask.of(
         id=task_id or new_id(),
         type=type_,
         payload=bounded(encode(data, written_in), "data"),
@@ -96,6 +95,7 @@ def new_task(
         meta=meta,
         traceparent=_traceparent(headers),
     )
+    return new if key is None else idempotency.keyed(new, key, data)
 
 
 def register(body: object, *, node: str) -> Register:
