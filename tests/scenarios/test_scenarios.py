@@ -35,8 +35,16 @@ from cluster.core.commands import (
 )
 from cluster.core.invariants import check
 from cluster.core.machine import Machine
-from cluster.core.model import Event, Lease, NewTask, Policy
+from cluster.core.model import Event, Idempotency, Lease, NewTask, Policy
 from cluster.core.queries import GetTask
+from cluster.core.queue_commands import (
+    PauseQueue,
+    PurgeQueue,
+    RemoveDead,
+    ResumeQueue,
+    RetryDead,
+)
+from cluster.core.queue_queries import GetOperation, GetQueue, ListDead
 
 HERE = Path(__file__).parent
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -48,7 +56,7 @@ def milliseconds(text: str) -> int:
 
 
 def new_tasks(ids: list[str], options: dict[str, str]) -> Submit:
-    """`queue= type= priority= requires= delay= attempts= timeout= ttl= retention=`."""
+    """`queue= type= priority= requires= delay= attempts= timeout= ttl= retention= key= body=`."""
     limits = {
         f"{name}_ms": milliseconds(options[name])
         for name in ("timeout", "ttl", "retention")
@@ -66,10 +74,17 @@ def new_tasks(ids: list[str], options: dict[str, str]) -> Submit:
             delay_ms=milliseconds(options.get("delay", "0ms")),
             policy=policy,
             requires=words(options.get("requires", "")),
+            idempotency=key_of(options),
         )
         for task_id in ids
     ]
     return Submit(tuple(tasks))
+
+
+def key_of(options: dict[str, str]) -> Idempotency | None:
+    if "key" not in options:
+        return None
+    return Idempotency(options["key"], options.get("body", "").encode())
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -100,6 +115,11 @@ VERBS: dict[str, Callable[[list[str], dict[str, str]], Command[Any]]] = {
     "report": lambda names, _: Report(names[0], int(names[1]), b"half"),
     "cancel": lambda names, _: Cancel(names[0]),
     "retry": lambda names, _: Retry(names[0]),
+    "pause": lambda names, _: PauseQueue(names[0]),
+    "resume": lambda names, _: ResumeQueue(names[0]),
+    "purge": lambda names, to: PurgeQueue(names[0], to["queue"]),
+    "retry_dead": lambda names, to: RetryDead(names[0], to.get("queue"), to.get("type")),
+    "remove_dead": lambda names, _: RemoveDead(names[0]),
     "lead": lambda names, _: BeginTerm(names[0]),
     "after": lambda _, __: Tick(),
 }
@@ -126,7 +146,8 @@ def told_reply(reply: Any) -> str:
 
 def told_value(value: Any) -> str:
     if isinstance(value, SubmittedTask):
-        return f"{value.task_id} {value.status}"
+        known = " already" if value.is_duplicate else ""
+        return f"{value.task_id} {value.status or 'gone'}{known}"
     if isinstance(value, Lease):
         return f"{value.task_id} (lease {value.token})"
     if isinstance(value, tuple):
@@ -146,7 +167,9 @@ def told_event(event: Event) -> str:
         parts.append(f"lease {event.lease_token}")
     if event.attempt is not None:
         parts.append(f"attempt {event.attempt}")
-    if event.task_id is None and event.worker_id is None:
+    if event.task_id is None and event.queue is not None:
+        parts.append(event.queue)
+    elif event.task_id is None and event.worker_id is None:
         parts.append(f"node {event.node}, term {event.term}")
     if event.error is not None:
         parts.append(f"({event.error})")
@@ -167,7 +190,7 @@ def play(script: str) -> Iterator[str]:
         if line.startswith("> after "):
             time_ms += milliseconds(line.removeprefix("> after "))
         if line.startswith("> show "):
-            yield told_task(machine, line.removeprefix("> show "))
+            yield "  " + told_answer(machine, *line.removeprefix("> show ").split())
             continue
         if line.startswith("> lead "):
             term += 1
@@ -181,13 +204,48 @@ def play(script: str) -> Iterator[str]:
             yield "  " + told_event(event)
 
 
+def told_answer(machine: Machine, name: str, of: str = "task") -> str:
+    """`show a`, `show default queue`, `show o operation`, `show all dead`."""
+    return {
+        "task": told_task,
+        "queue": told_queue,
+        "operation": told_operation,
+        "dead": told_dead,
+    }[of](machine, name)
+
+
+def told_queue(machine: Machine, name: str) -> str:
+    queue = machine.answer(GetQueue(name))
+    if queue is None:
+        return f"queue {name} is not there"
+    parts = [f"{number} {status}" for status, number in queue.by_status if number]
+    if queue.pending_since_ms is not None:
+        parts.append(f"pending since {queue.pending_since_ms} ms")
+    if queue.is_paused:
+        parts.append("paused")
+    return f"queue {name}: " + (", ".join(parts) or "nothing")
+
+
+def told_operation(machine: Machine, operation_id: str) -> str:
+    operation = machine.answer(GetOperation(operation_id))
+    if operation is None:
+        return f"operation {operation_id} is not there"
+    end = "finished" if operation.is_finished else "open"
+    return f"{operation.kind} {operation_id}: {operation.done} of {operation.total}, {end}"
+
+
+def told_dead(machine: Machine, _name: str) -> str:
+    page = machine.answer(ListDead())
+    return f"dead letters: {', '.join(task.id for task in page.tasks) or 'none'}"
+
+
 def told_task(machine: Machine, task_id: str) -> str:
     task = machine.answer(GetTask(task_id))
     if task is None:
-        return f"  {task_id} is not there"
+        return f"{task_id} is not there"
     shown = ("status", "attempts", "deliveries", "worker_id", "lease_token", "result", "error")
     values = {name: getattr(task, name) for name in (*shown, "retry_at_ms", "waiting_for")}
-    return f"  {task_id}: " + ", ".join(
+    return f"{task_id}: " + ", ".join(
         f"{name} {value}" for name, value in values.items() if value is not None
     )
 
