@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.core.model import TaskStatus
+from cluster.core.model import COMPLETED, TaskStatus
 
 UNBOUNDED_BYTES = (1 << 63) - 1  # As long as no leader has said how much there may be.
 
@@ -28,7 +28,7 @@ class Tally:
         """Count a task that changed its status."""
         self.by_status[before] -= 1
         self.by_status[after] += 1
-        if after is TaskStatus.COMPLETED:
+        if after is COMPLETED:
             self.completed_ever += 1
 
     def removed(self, status: TaskStatus) -> None:

@@ -37,8 +37,13 @@ class Crew:
         return not self.types or type_ in self.types
 
     def best(self) -> Lane | None:
-        """The lane whose first task goes first, of all that it serves."""
-        heads = [market.best(self.types) for market in self.markets]
+        """The lane whose first task goes first, of all that it serves, while a member has room."""
+        if self.available.first() is None:
+            return None
+        markets = self.markets
+        if len(markets) == 1:
+            return markets[0].best(self.types)
+        heads = [market.best(self.types) for market in markets]
         return min((lane for lane in heads if lane is not None), key=by_turn, default=None)
 
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from cluster.core import lifecycle
 from cluster.core.commands import Refusal, Refused
-from cluster.core.model import NO_EXTRAS, Lease, Task, TaskStatus, Worker, due_key
+from cluster.core.model import (
+    NO_EXTRAS,
+    PENDING,
+    PROCESSING,
+    Lease,
+    Task,
+    TaskStatus,
+    Worker,
+    due_key,
+)
 from cluster.core.state import State
 
 
@@ -23,7 +32,7 @@ def grant(state: State, task: Task, worker: Worker) -> None:
     run.started_at_ms = state.now.wall_ms
     run.deliveries += 1
     run.progress = run.progress_content_type = None
-    lifecycle.move(state, task, TaskStatus.PROCESSING)
+    lifecycle.move(state, task, PROCESSING)
     set_timeout(state, task)
     worker.leases[token] = task.id
     worker.newest_token = token
@@ -74,18 +83,18 @@ def give_back(state: State, task: Task, *, why: str | None = None) -> None:
         return
     run.worker_id = None
     run.started_at_ms = None
-    lifecycle.move(state, task, TaskStatus.PENDING)
+    lifecycle.move(state, task, PENDING)
     state.happened("released", task, worker_id=worker.id, error=why)
 
 
 def room_of(worker: Worker) -> int:
     """How many more tasks the newest offer allows, were it stated now."""
-    free = worker.slots - len(worker.leases)
+    held = len(worker.leases)
     if worker.is_standing:
-        free = min(free, worker.asked - len(worker.leases))
+        room = min(worker.slots, worker.asked) - held
     else:
-        free = min(free, worker.asked)
-    return max(0, free)
+        room = min(worker.slots - held, worker.asked)
+    return max(0, room)
 
 
 def held_by(state: State, worker: Worker, *, above: int = 0) -> tuple[Lease, ...]:
@@ -121,7 +130,7 @@ def lease_of(task: Task, token: int) -> Lease:
 def is_current(task: Task, token: int) -> bool:
     """Whether *task* runs under this very token."""
     run = task.run
-    return run is not None and run.lease_token == token and task.status is TaskStatus.PROCESSING
+    return run is not None and run.lease_token == token and task.status is PROCESSING
 
 
 def lost(task: Task, token: int) -> Refused:

@@ -7,7 +7,17 @@ dead letters, and the one timer that a task has on the wall clock.
 from __future__ import annotations
 
 from cluster.core import ready
-from cluster.core.model import Run, Task, TaskStatus, due_key
+from cluster.core.model import (
+    FAILED,
+    PENDING,
+    PROCESSING,
+    RETRYING,
+    SCHEDULED,
+    Run,
+    Task,
+    TaskStatus,
+    due_key,
+)
 from cluster.core.queues import Queue
 from cluster.core.state import Space, State
 
@@ -44,19 +54,19 @@ def move(state: State, task: Task, status: TaskStatus, *, turn: int | None = Non
 
 def enter(state: State, space: Space, queue: Queue, task: Task) -> None:
     """Let *task* stand where its status has it stand."""
-    if task.status is TaskStatus.PENDING:
+    if task.status is PENDING:
         queue.begin_waiting(task)
         state.crews.wait(task, queue, state.ready)
-    elif task.status is TaskStatus.FAILED:
+    elif task.status is FAILED:
         space.dead.add(task)
 
 
 def _leave(state: State, space: Space, queue: Queue, task: Task) -> None:
     """Undo `enter`."""
-    if task.status is TaskStatus.PENDING:
+    if task.status is PENDING:
         queue.end_waiting(task)
         state.ready.remove(task)
-    elif task.status is TaskStatus.FAILED:
+    elif task.status is FAILED:
         space.dead.remove(task)
 
 
@@ -87,15 +97,15 @@ def timer_of(task: Task) -> int | None:
 def _due_ms(task: Task) -> int | None:
     """When something is due by the wall clock: its start, its retry, its expiry, its removal."""
     status = task.status
-    if status is TaskStatus.PROCESSING or status is TaskStatus.FAILED:
+    if status is PROCESSING or status is FAILED:
         return None  # It runs, or it is a dead letter: these stay until someone acts.
-    if status is TaskStatus.PENDING:
+    if status is PENDING:
         return task.expires_at_ms
-    if status is TaskStatus.SCHEDULED:
+    if status is SCHEDULED:
         return task.run_at_ms
     run = task.run
     assert run is not None, "what is retried or has ended has a run"
-    if status is TaskStatus.RETRYING:
+    if status is RETRYING:
         assert run.retry_at_ms is not None, "a retrying task has its next moment"
         if task.expires_at_ms is None:
             return run.retry_at_ms
@@ -119,7 +129,7 @@ def make_ready(state: State, task: Task) -> None:
     """Let *task* wait for a worker, behind all that became pending before it."""
     if task.run is not None:
         task.run.retry_at_ms = None
-    move(state, task, TaskStatus.PENDING, turn=next_turn(state, task.kind.priority))
+    move(state, task, PENDING, turn=next_turn(state, task.kind.priority))
     state.happened("ready", task)
 
 
@@ -139,7 +149,7 @@ def finish(
     if error is not None:
         run.error = error
     move(state, task, status, turn=next_turn(state))
-    state.happened(status.value, task, worker_id=worker_id, attempt=attempt, error=error)
+    state.happened(status, task, worker_id=worker_id, attempt=attempt, error=error)
 
 
 def expire(state: State, task: Task) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
 from cluster.core import (
     commands,
@@ -124,13 +124,15 @@ class Machine:
 
     def apply(self, command: Command[R]) -> R:
         """Do *command* within the entry that is being applied."""
-        reply = _COMMANDS[type(command)](self.state, command)
-        matching.match(self.state)
-        return cast("R", reply)
+        state = self.state
+        reply: R = _COMMANDS[type(command)](state, command)
+        matching.match(state)
+        return reply
 
     def answer(self, query: Query[A]) -> A:
         """Answer *query* from the state as it is. It changes nothing."""
-        return cast("A", _QUERIES[type(query)](self.state, query))
+        answer: A = _QUERIES[type(query)](self.state, query)
+        return answer
 
     def next_deadline(self) -> Deadline:
         """When something becomes due by itself."""

@@ -36,11 +36,21 @@ class TaskStatus(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
+    __hash__ = str.__hash__  # An enumeration's own is a Python function, at each look-up.
+
     @property
     def is_final(self) -> bool:
         """Whether the task rests: only an explicit retry moves it again."""
         return self in _FINAL
 
+
+# Where it counts: to reach a member through its enumeration takes 0.15 µs (Python 3.11).
+PENDING = TaskStatus.PENDING
+PROCESSING = TaskStatus.PROCESSING
+RETRYING = TaskStatus.RETRYING
+SCHEDULED = TaskStatus.SCHEDULED
+COMPLETED = TaskStatus.COMPLETED
+FAILED = TaskStatus.FAILED
 
 _NUMBER_BITS = 40  # Of a `due_key`: a million million tasks.
 _FINAL = frozenset(

@@ -52,7 +52,7 @@ class Ring:
     def extend(self, events: Sequence[Event]) -> None:
         """Keep what an entry caused, and drop the oldest beyond the bounds."""
         self._events.extend(events)
-        self.bytes_used += sum(map(bytes_of, events))
+        self.bytes_used += _bytes_of_all(events)
         excess = len(self._events) - EVENTS_MAX
         if excess > 0:
             self._drop(excess)
@@ -62,8 +62,13 @@ class Ring:
     def _drop(self, count: int) -> None:
         popleft = self._events.popleft
         gone = [popleft() for _ in range(count)]
-        self.bytes_used -= sum(map(bytes_of, gone))
+        self.bytes_used -= _bytes_of_all(gone)
         self.dropped = gone[-1].position
+
+
+def _bytes_of_all(events: Sequence[Event]) -> int:
+    longer = [bytes_of(event) - EVENT_BYTES for event in events if event.error is not None]
+    return EVENT_BYTES * len(events) + sum(longer)
 
 
 def bytes_of(event: Event) -> int:

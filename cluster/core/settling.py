@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.core import leasing, lifecycle, retrying
 from cluster.core.commands import Complete, Fail, Refused, Release, Report, Settled
-from cluster.core.model import Task, TaskStatus
+from cluster.core.model import COMPLETED, PROCESSING, Task
 from cluster.core.state import State
 
 
@@ -14,7 +14,7 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     if task is None:
         return leasing.unknown(command.task_id)
     token = command.lease_token
-    if task.status is TaskStatus.COMPLETED and _was_accepted(task, token):
+    if task.status is COMPLETED and _was_accepted(task, token):
         return Settled(task.id, task.status, is_duplicate=True)
     if not _is_open(task, token):
         return leasing.lost(task, token)
@@ -24,9 +24,7 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     run.result = command.result
     run.result_content_type = command.content_type
     run.error = None
-    lifecycle.finish(
-        state, task, TaskStatus.COMPLETED, worker_id=worker_id, attempt=run.attempts + 1
-    )
+    lifecycle.finish(state, task, COMPLETED, worker_id=worker_id, attempt=run.attempts + 1)
     return Settled(task.id, task.status, is_duplicate=False)
 
 
@@ -36,7 +34,7 @@ def fail(state: State, command: Fail) -> Settled | Refused:
     if task is None:
         return leasing.unknown(command.task_id)
     token = command.lease_token
-    if task.status is not TaskStatus.COMPLETED and _was_accepted(task, token):
+    if task.status is not COMPLETED and _was_accepted(task, token):
         return Settled(task.id, task.status, is_duplicate=True)
     if not _is_open(task, token):
         return leasing.lost(task, token)
@@ -91,7 +89,7 @@ def _was_accepted(task: Task, token: int) -> bool:
 def _end_run(state: State, task: Task, token: int) -> str | None:
     """Accept *token* for the outcome that follows; returns the worker, unless it was lost."""
     lifecycle.run_of(task).accepted_token = token
-    if task.status is not TaskStatus.PROCESSING:
+    if task.status is not PROCESSING:
         return None
     worker = leasing.take_back(state, task)
     worker.tasks_processed += 1

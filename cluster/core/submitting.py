@@ -5,7 +5,7 @@ from __future__ import annotations
 from cluster.core import lifecycle, matching
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
 from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_of
-from cluster.core.model import NO_EXTRAS, NewTask, Task, TaskStatus
+from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, NewTask, Task
 from cluster.core.state import State
 
 
@@ -120,7 +120,7 @@ def _take_in(state: State, new: NewTask) -> Task:
         new.payload,
         kind,
         new.extras,
-        TaskStatus.SCHEDULED if is_early else TaskStatus.PENDING,
+        SCHEDULED if is_early else PENDING,
         state.now,
         state.newest_number,
         0,
