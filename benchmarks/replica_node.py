@@ -21,6 +21,7 @@ from benchmarks.load import Load, make_commands
 from cluster.answers import Consistency
 from cluster.core.commands import Command
 from cluster.core.machine import Applied, Machine
+from cluster.core.model import Moment
 from cluster.core.queries import Count
 from cluster.errors import QuorateError
 from cluster.host import Host
@@ -47,9 +48,12 @@ class NoopMachine(Machine):
     ) -> Applied:
         """Note where the log is."""
         state = self.state
-        state.index, state.term = index, term
-        state.cluster_time_ms = max(state.cluster_time_ms, cluster_time_ms)
-        state.wall_time_ms = max(state.wall_time_ms, wall_time_ms)
+        state.now = Moment(
+            index,
+            term,
+            max(state.now.cluster_ms, cluster_time_ms),
+            max(state.now.wall_ms, wall_time_ms),
+        )
         return Applied((None,) * len(commands), ())
 
 
