@@ -49,7 +49,8 @@ R = TypeVar("R")
 _HEADER = (
     *("now.index", "now.term", "now.cluster_ms", "now.wall_ms"),
     *("lease_ms", "heartbeat_ms", "grace_until_ms"),
-    *("newest_number", "newest_place", "newest_token", "memory_bytes_max"),
+    *("newest_number", "newest_place", "newest_token"),
+    *("memory_bytes_max", "bytes_used"),
 )
 # What comes by itself or follows from the rest: the last fields of their records.
 _FOLLOWS = ("run", "timer", "timeout", "seat")
@@ -156,6 +157,8 @@ def _columns(records: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         column = values
         if values[0] == values[-1] and values.count(values[0]) == len(values):
             column = values[:1]
+        if name == "created":
+            column = tuple([moment.plain for moment in column])
         if name in _SHARED:
             column = _numbered(column)
         elif name == "leases":
@@ -275,6 +278,8 @@ class Loader:
         space = self._space
         space.tasks[task.id] = task
         space.listing.add(task)
+        task.kind = state.kinds.hold(task.kind).kind
+        task.created.tasks += 1
         space.tally.by_status[task.status] += 1
         queue = space.queues.open(task.kind.queue)
         queue.submitted(task.status)
@@ -383,7 +388,10 @@ class Loader:
 
     def _moment(self, values: tuple[int, ...]) -> Moment:
         """The one of a whole entry: its tasks stand side by side."""
-        if self._newest_moment != values:
+        now = self._machine.state.now
+        if now.plain == values:
+            return now
+        if self._newest_moment.plain != values:
             self._newest_moment = Moment(*values)
         return self._newest_moment
 

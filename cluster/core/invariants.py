@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from cluster.core import leasing, lifecycle, queue_invariants, ring, sessions
+from cluster.core import leasing, lifecycle, queue_invariants, ring, room, sessions
 from cluster.core.crews import Profile, by_seat
 from cluster.core.listing import PAGE_BITS, Page
 from cluster.core.machine import Machine
@@ -31,14 +31,25 @@ from cluster.core.state import State, by_timeout
 def check(machine: Machine) -> list[str]:
     """Every broken invariant, in a sentence. Empty when all is well."""
     state = machine.state
-    return [
-        sentence
-        for rule in (
-            *(_spaces, _tasks, _workers, _leases, _lanes, _crews, _matched, _due, _sessions),
-            *(_ring, queue_invariants.check),
-        )
-        for sentence in rule(state)
-    ]
+    return [sentence for rule in _RULES for sentence in rule(state)]
+
+
+def _room(state: State) -> Iterator[str]:
+    """What is kept is counted, and what is shared is kept once."""
+    used = room.bytes_used(state)
+    if state.bytes_used != used:
+        yield f"{state.bytes_used} bytes are counted, {used} there"
+    kinds = Counter(task.kind for _, task in _all_tasks(state))
+    if kinds != {kind: shared.tasks for kind, shared in state.kinds.shared.items()}:
+        yield "the kinds are not the tasks'"
+    for _, task in _all_tasks(state):
+        shared = state.kinds.shared.get(task.kind)
+        if shared is None or shared.kind is not task.kind:
+            yield f"task {task.id} has a copy of its kind"
+    moments = Counter(task.created for _, task in _all_tasks(state))
+    for _, task in _all_tasks(state):
+        if moments[task.created] != task.created.tasks:
+            yield f"task {task.id}: {task.created.tasks} tasks are counted at its moment"
 
 
 def _spaces(state: State) -> Iterator[str]:
@@ -289,3 +300,9 @@ def _all_workers(state: State) -> Iterator[Worker]:
 
 def _number(task: Task) -> int:
     return task.number
+
+
+_RULES = (
+    *(_spaces, _room, _tasks, _workers, _leases, _lanes, _crews, _matched, _due, _sessions),
+    *(_ring, queue_invariants.check),
+)

@@ -7,7 +7,7 @@ leased anew, because the worker may only have been slow and the work may be done
 
 from __future__ import annotations
 
-from cluster.core import lifecycle
+from cluster.core import lifecycle, sizes
 from cluster.core.commands import Refusal, Refused
 from cluster.core.model import (
     NO_EXTRAS,
@@ -25,16 +25,19 @@ from cluster.core.state import State
 def grant(state: State, task: Task, worker: Worker) -> None:
     """Put a pending task into the hands of a worker that has room."""
     state.newest_token = token = state.newest_token + 1
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     run.worker_id = worker.id
     run.lease_token = token
     run.leased_at_ms = state.now.cluster_ms
     run.started_at_ms = state.now.wall_ms
     run.deliveries += 1
-    run.progress = run.progress_content_type = None
+    if run.progress is not None:
+        state.bytes_used -= sizes.blob_bytes(run.progress)
+        run.progress = run.progress_content_type = None
     lifecycle.move(state, task, PROCESSING)
     set_timeout(state, task)
     worker.leases[token] = task.id
+    state.bytes_used += sizes.LEASE_BYTES
     worker.newest_token = token
     state.crews.seat(worker, worker.room - 1)
     state.happened("leased", task, worker_id=worker.id, attempt=run.attempts + 1)
@@ -64,6 +67,7 @@ def take_back(state: State, task: Task) -> Worker:
     assert run.lease_token is not None, "a running task has a token"
     worker = state.spaces[task.kind.namespace].workers[run.worker_id]
     del worker.leases[run.lease_token]
+    state.bytes_used -= sizes.LEASE_BYTES
     if run.timeout is not None:
         state.timeouts.remove(task)
         run.timeout = None
@@ -77,7 +81,7 @@ def give_back(state: State, task: Task, *, why: str | None = None) -> None:
     One that was to be cancelled is cancelled. The event says *why*, unless the worker asked for it.
     """
     worker = take_back(state, task)
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     if run.cancel_requested:
         lifecycle.finish(state, task, TaskStatus.CANCELLED, worker_id=worker.id)
         return

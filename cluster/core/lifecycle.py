@@ -6,7 +6,7 @@ dead letters, and the one timer that a task has on the wall clock.
 
 from __future__ import annotations
 
-from cluster.core import ready
+from cluster.core import ready, room, sizes
 from cluster.core.model import (
     FAILED,
     PENDING,
@@ -22,11 +22,12 @@ from cluster.core.queues import Queue
 from cluster.core.state import Space, State
 
 
-def run_of(task: Task) -> Run:
+def run_of(state: State, task: Task) -> Run:
     """What is known of *task*'s runs; from here on it is kept."""
     run = task.run
     if run is None:
         run = task.run = Run()
+        state.bytes_used += sizes.RUN_BYTES
     return run
 
 
@@ -143,13 +144,20 @@ def finish(
     error: str | None = None,
 ) -> None:
     """End *task*; the event is named after the status. *error* replaces what was there."""
-    run = run_of(task)
+    run = run_of(state, task)
     run.finished_at_ms = state.now.wall_ms
     run.retry_at_ms = None
     if error is not None:
-        run.error = error
+        set_error(state, run, error)
+    state.bytes_used += sizes.ENDED_BYTES
     move(state, task, status, turn=next_turn(state))
     state.happened(status, task, worker_id=worker_id, attempt=attempt, error=error)
+
+
+def set_error(state: State, run: Run, error: str | None) -> None:
+    """Keep why the newest run failed, in place of what was there."""
+    state.bytes_used += sizes.text_bytes(error) - sizes.text_bytes(run.error)
+    run.error = error
 
 
 def expire(state: State, task: Task) -> None:
@@ -168,4 +176,5 @@ def remove(state: State, task: Task) -> None:
     space.tally.removed(task.status)
     queue.removed(task.status)
     space.queues.close_if_idle(queue)
+    room.count_out(state, task)
     state.happened("removed", task)

@@ -163,13 +163,20 @@ class NewTask(NamedTuple):
         return cls(id, payload, kind, delay_ms, run_at_ms, extras, idempotency)
 
 
-class Moment(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Moment:
     """An entry of the log and its two clocks. All that one entry does happens at one moment."""
 
-    index: int  # type: ignore[assignment]  # Hides tuple.index.
+    index: int
     term: int
     cluster_ms: int
     wall_ms: int
+    tasks: int = 0  # Those submitted in it that are still kept.
+
+    @property
+    def plain(self) -> tuple[int, int, int, int]:
+        """Its values: equal moments have equal ones."""
+        return self.index, self.term, self.cluster_ms, self.wall_ms
 
 
 @dataclass(slots=True, eq=False)

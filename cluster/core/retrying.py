@@ -16,7 +16,7 @@ def fail_attempt(
 
     A task that was to be cancelled is cancelled, and the run is not counted.
     """
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     run.killed = 0
     if run.cancel_requested:
         lifecycle.finish(state, task, TaskStatus.CANCELLED, worker_id=worker_id, error=error)
@@ -33,7 +33,7 @@ def fail_attempt(
         )
         return
 
-    run.error = error
+    lifecycle.set_error(state, run, error)
     run.worker_id = None
     run.retry_at_ms = state.now.wall_ms + backoff_ms(
         task.kind.policy.backoff, task_id=task.id, attempt=run.attempts
@@ -48,7 +48,7 @@ def lose_delivery(state: State, task: Task) -> None:
     It costs no attempt, but a task that takes its workers with it must not do so for ever. The
     token stays good until the task is leased anew.
     """
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     run.killed += 1
     if run.killed < DELIVERIES_KILLED_MAX or run.cancel_requested:
         token = run.lease_token

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cluster.core import leasing, matching
+from cluster.core import leasing, matching, sizes
 from cluster.core.commands import (
     BeginTerm,
     Drain,
@@ -60,6 +60,7 @@ def register(state: State, command: Register) -> Registered | Refused:
     )
     space = state.open_space(worker.namespace)
     space.workers[worker.id] = worker
+    state.bytes_used += sizes.worker_bytes(worker)
     space.tally.workers_active += 1
     state.sessions[worker.number] = worker
     state.crews.enlist(worker, state.ready)
@@ -144,6 +145,7 @@ def leave(state: State, command: Leave) -> Left | Refused:
         leasing.give_back(state, space.tasks[task_id], why="worker left")
     del state.sessions[worker.number]
     del space.workers[worker.id]
+    state.bytes_used -= sizes.worker_bytes(worker)
     return Left(task_ids)
 
 
@@ -182,6 +184,7 @@ def forget(state: State, worker: Worker) -> None:
     """Drop a lost worker out of sight."""
     del state.lost[worker.number]
     del state.spaces[worker.namespace].workers[worker.id]
+    state.bytes_used -= sizes.worker_bytes(worker)
 
 
 def _retire(state: State, worker: Worker, status: WorkerStatus) -> None:

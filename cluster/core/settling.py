@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.core import leasing, lifecycle, retrying
+from cluster.core import leasing, lifecycle, retrying, sizes
 from cluster.core.commands import Complete, Fail, Refused, Release, Report, Settled
 from cluster.core.model import COMPLETED, PROCESSING, Task
 from cluster.core.state import State
@@ -19,8 +19,9 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     if not _is_open(task, token):
         return leasing.lost(task, token)
 
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     worker_id = _end_run(state, task, token)
+    state.bytes_used += sizes.blob_bytes(command.result) - sizes.text_bytes(run.error)
     run.result = command.result
     run.result_content_type = command.content_type
     run.error = None
@@ -52,7 +53,7 @@ def release(state: State, command: Release) -> Settled | Refused:
     if not leasing.is_current(task, command.lease_token):
         return leasing.lost(task, command.lease_token)
 
-    lifecycle.run_of(task).killed = 0
+    lifecycle.run_of(state, task).killed = 0
     leasing.give_back(state, task)
     return Settled(task.id, task.status, is_duplicate=False)
 
@@ -65,9 +66,10 @@ def report(state: State, command: Report) -> Settled | Refused:
     if not leasing.is_current(task, command.lease_token):
         return leasing.lost(task, command.lease_token)
 
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     if (run.progress, run.progress_content_type) == (command.progress, command.content_type):
         return Settled(task.id, task.status, is_duplicate=True)
+    state.bytes_used += sizes.blob_bytes(command.progress) - sizes.blob_bytes(run.progress)
     run.progress = command.progress
     run.progress_content_type = command.content_type
     state.happened("progress", task, worker_id=run.worker_id, attempt=run.attempts + 1)
@@ -88,7 +90,7 @@ def _was_accepted(task: Task, token: int) -> bool:
 
 def _end_run(state: State, task: Task, token: int) -> str | None:
     """Accept *token* for the outcome that follows; returns the worker, unless it was lost."""
-    lifecycle.run_of(task).accepted_token = token
+    lifecycle.run_of(state, task).accepted_token = token
     if task.status is not PROCESSING:
         return None
     worker = leasing.take_back(state, task)

@@ -13,6 +13,7 @@ from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
 from cluster.core.dead_letters import DeadLetters
 from cluster.core.idempotency import Keys
+from cluster.core.kinds import Kinds
 from cluster.core.listing import Listing
 from cluster.core.model import ERROR_TOLD_MAX, Event, Moment, Task, Worker
 from cluster.core.operations import Operations
@@ -44,11 +45,13 @@ class State:
     """Tables, timers, counters and clocks. Times are milliseconds."""
 
     __slots__ = (
+        "bytes_used",
         "crews",
         "events",
         "grace_until_ms",
         "heartbeat_ms",
         "keys",
+        "kinds",
         "lease_ms",
         "lost",
         "memory_bytes_max",
@@ -70,12 +73,14 @@ class State:
         self.lease_ms = lease_ms
         self.heartbeat_ms = heartbeat_ms
         self.memory_bytes_max = UNBOUNDED_BYTES
+        self.bytes_used = 0  # By `sizes`, of all that is kept: see `invariants`.
         self.now = Moment(0, 0, 0, 0)  # Of the newest entry.
         self.events: list[Event] = []  # Of the entry that is being applied.
         self.ring = Ring()  # The newest of all entries.
         self.units_left = 0  # How much that is due the entry may still do.
 
         self.spaces: dict[str, Space] = {}
+        self.kinds = Kinds()
         self.ready = Ready()
         self.crews = Crews()
         self.newest_number = 0  # Counters that only grow.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.core import leasing, lifecycle
+from cluster.core import leasing, lifecycle, sizes
 from cluster.core.commands import Cancel, Refusal, Refused, Retry, Settled
 from cluster.core.model import Task, TaskStatus
 from cluster.core.queue_commands import Removed, RemoveDead
@@ -27,7 +27,7 @@ def cancel(state: State, command: Cancel) -> Settled | Refused:
         lifecycle.finish(state, task, TaskStatus.CANCELLED)
         return Settled(task.id, task.status, is_duplicate=False)
 
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     is_repeat = run.cancel_requested
     if not is_repeat:
         run.cancel_requested = True
@@ -67,11 +67,12 @@ def remove_dead(state: State, command: RemoveDead) -> Removed | Refused:
 
 def begin_anew(state: State, task: Task) -> None:
     """Let a task that ended wait as if it had just been submitted."""
-    run = lifecycle.run_of(task)
+    run = lifecycle.run_of(state, task)
     run.attempts = 0
     run.killed = 0
     run.cancel_requested = False
-    run.error = None
+    lifecycle.set_error(state, run, None)
+    state.bytes_used -= sizes.blob_bytes(run.progress) + sizes.ENDED_BYTES
     run.progress = run.progress_content_type = None
     run.worker_id = None
     run.started_at_ms = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.core import lifecycle, matching
+from cluster.core import lifecycle, matching, room, sizes
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
 from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_of
 from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, NewTask, Task
@@ -44,6 +44,7 @@ def _known_or_new(state: State, new: NewTask) -> tuple[str, Task | None, bool]:
         return remembered.task_id, state.task(namespace, remembered.task_id), True
     until_ms = state.now.wall_ms + REMEMBERED_MS
     state.keys.add(Remembered(slot, new.idempotency.body, new.id, until_ms))
+    state.bytes_used += sizes.KEY_BYTES
     return _known_or_new(state, new._replace(idempotency=None))
 
 
@@ -135,6 +136,7 @@ def _take_in(state: State, new: NewTask) -> Task:
     space.listing.add(task)
     space.tally.submitted(task.status)
     queue.submitted(task.status)
+    room.count_in(state, task)
     if not is_early:
         task.turn = lifecycle.next_turn(state, kind.priority)
     lifecycle.set_timer(state, task)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cluster.core import leasing, lifecycle, matching, operating, retrying, sessions
+from cluster.core import leasing, lifecycle, matching, operating, retrying, sessions, sizes
 from cluster.core.model import WorkerStatus, due_ms
 from cluster.core.state import State, by_timeout, by_timer
 
@@ -110,7 +110,10 @@ def _forget_operation(state: State) -> bool:
 
 def _forget_key(state: State) -> bool:
     """Forget an idempotency key that was remembered for a day."""
-    return state.keys.forget_due(state.now.wall_ms) is not None
+    if state.keys.forget_due(state.now.wall_ms) is None:
+        return False
+    state.bytes_used -= sizes.KEY_BYTES
+    return True
 
 
 def _ring(state: State) -> bool:

@@ -48,7 +48,14 @@ from tests.cluster.core.workload import entries
 
 NUMBERS = (
     *("now", "lease_ms", "heartbeat_ms"),
-    *("grace_until_ms", "memory_bytes_max", "newest_number", "newest_place", "newest_token"),
+    *(
+        "grace_until_ms",
+        "memory_bytes_max",
+        "newest_number",
+        "newest_place",
+        "newest_token",
+        "bytes_used",
+    ),
 )
 KIND = Kind("t", "json", "q", 9, Policy(1, Backoff(2, 3, 4, 5), 6, 7, 4), ("gpu",), "theirs")
 EXAMPLES = int(os.environ.get("QUORATE_TEST_EXAMPLES", "200"))
@@ -209,7 +216,7 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
     assert set(State.__slots__) == {
         *NUMBERS,
         *("spaces", "sessions", "lost", "ready", "crews", "timeouts", "timers", "ring"),
-        *("operations", "keys"),
+        *("operations", "keys", "kinds"),
         *("events", "units_left"),  # Of the entry that is being applied.
     }
     assert set(Ring.__slots__) == {"dropped", "_events", "bytes_used"}
@@ -240,7 +247,7 @@ def test_every_field_of_a_task_is_kept():
     task.status = TaskStatus.COMPLETED
     task.kind = KIND
     task.extras = Extras((("k", "v"),), "00-1", "me")
-    task.created = Moment(1, 2, 3, 4)
+    task.created = Moment(1, 2, 3, 4, tasks=1)
     task.number = 5
     task.run = run
     task.timer = due_key(8 + 4, 5)

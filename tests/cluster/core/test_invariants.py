@@ -6,7 +6,7 @@ from cluster.core import ring
 from cluster.core.commands import Offer
 from cluster.core.crews import Crew
 from cluster.core.invariants import check
-from cluster.core.model import Run, TaskStatus, Worker, WorkerStatus
+from cluster.core.model import Kind, Run, TaskStatus, Worker, WorkerStatus
 from cluster.core.ready import Market, turn_of
 from cluster.core.ring import START
 
@@ -65,10 +65,16 @@ def keep_many(state):
 
 
 FAULTS = {
+    "7 bytes are counted": lambda s: setattr(s, "bytes_used", 7),
+    "the kinds are not the tasks'": lambda s: s.kinds.hold(task(s, "waits").kind),
+    "waits has a copy of its kind": lambda s: setattr(
+        task(s, "waits"), "kind", Kind(*task(s, "waits").kind)
+    ),
+    "9 tasks are counted at its moment": lambda s: setattr(task(s, "waits").created, "tasks", 9),
     "bytes are kept": keep_many,
     "the events kept are counted as 7 bytes": lambda s: setattr(s.ring, "bytes_used", 7),
     "the events kept are not in order": lambda s: setattr(s.ring, "dropped", s.ring.newest),
-    "is kept, 10 is the newest": lambda s: setattr(s, "now", s.now._replace(index=10)),
+    "is kept, 10 is the newest": lambda s: setattr(s.now, "index", 10),
     "0 tasks counted as failed, 1 there": lambda s: s.spaces["default"].tally.by_status.update(
         {TaskStatus.FAILED: 0}
     ),
