@@ -91,15 +91,15 @@ def drop_timer(state: State, task: Task) -> None:
 
 def timer_of(task: Task) -> int | None:
     """The one timer that *task* is to have."""
-    due_ms = _due_ms(task)
-    return None if due_ms is None else due_key(due_ms, task.number)
-
-
-def _due_ms(task: Task) -> int | None:
-    """When something is due by the wall clock: its start, its retry, its expiry, its removal."""
     status = task.status
     if status is PROCESSING or status is FAILED:
         return None  # It runs, or it is a dead letter: these stay until someone acts.
+    due_ms = _due_ms(task, status)
+    return None if due_ms is None else due_key(due_ms, task.number)
+
+
+def _due_ms(task: Task, status: TaskStatus) -> int | None:
+    """When something is due by the wall clock: its start, its retry, its expiry, its removal."""
     if status is PENDING:
         return task.expires_at_ms
     if status is SCHEDULED:
@@ -122,8 +122,8 @@ def is_expired(state: State, task: Task) -> bool:
 
 def next_turn(state: State, priority: int = 0) -> int:
     """The turn behind all that were given so far, as far as *priority* goes."""
-    state.newest_place = ready.next_place(state.newest_place, state.now.cluster_ms)
-    return ready.turn_of(state.newest_place, priority)
+    state.newest_place = place = ready.next_place(state.newest_place, state.now.cluster_ms)
+    return ready.turn_of(place, priority) if priority else place
 
 
 def make_ready(state: State, task: Task) -> None:

@@ -113,8 +113,12 @@ class Listing:
     def moved(self, task: Task, before: TaskStatus) -> None:
         """Count *task* under the status that it has now."""
         statuses = self._pages[task.number >> PAGE_BITS].statuses
-        _discount(statuses, before)
-        _count(statuses, task.status)
+        status = task.status
+        statuses[status] = statuses.get(status, 0) + 1
+        if statuses[before] == 1:
+            del statuses[before]
+        else:
+            statuses[before] -= 1
 
     def remove(self, task: Task) -> None:
         """Take out a task."""
