@@ -73,3 +73,19 @@ def test_the_order_is_that_of_the_key():
 
     assert list(ordered) == ["a", "bb", "ccc", "dddd"]
     assert list(ordered.before(3)) == ["bb", "a"]
+
+
+@given(st.lists(numbers, unique=True), numbers)
+def test_the_entries_after_a_bound_come_least_first(entries, bound):
+    ordered = Ordered(itself)
+    for n in entries:
+        ordered.add(n)
+
+    assert list(ordered.after(bound)) == sorted(n for n in entries if n > bound)
+
+
+def test_the_entries_after_a_bound_go_on_over_blocks():
+    ordered = filled(3 * BLOCK_RECORDS)
+
+    for bound in (-1, BLOCK_RECORDS - 1, BLOCK_RECORDS, 2 * BLOCK_RECORDS + 5):
+        assert list(ordered.after(bound)) == list(range(bound + 1, 3 * BLOCK_RECORDS))
