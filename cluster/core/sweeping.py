@@ -14,25 +14,28 @@ from cluster.core.state import State, by_timeout, by_timer
 
 UNITS_MAX = 1_000
 
+_Rule = Callable[[State], bool]  # Does one thing that is due, or says that none is.
+
 
 def sweep(state: State) -> int:
     """Do what is due, as far as the entry allows, and return how many things that were."""
     before = state.units_left
-    for rule in (_time_out, _lose, _forget):
-        _do(state, rule, state.units_left)
-    _do(state, operating.advance, (state.units_left + 1) // 2)  # Neither waits for the other.
-    for rule in (_ring, _forget_operation, _forget_key, operating.advance):
-        _do(state, rule, state.units_left)
+    _follow(state, _RULES_BEFORE, before)
+    if state.operations.open:  # They and what follows have a half each, and what is over.
+        _follow(state, (operating.advance,), (state.units_left + 1) // 2)
+    _follow(state, _RULES_AFTER, state.units_left)
+    if state.operations.open:
+        _follow(state, (operating.advance,), state.units_left)
     matching.match(state)
     return before - state.units_left
 
 
-def _do(state: State, rule: Callable[[State], bool], units_max: int) -> None:
-    """Follow a rule until nothing more is due by it, but no more often than *units_max* times."""
-    for _ in range(units_max):
-        if not rule(state):
-            return
-        state.units_left -= 1
+def _follow(state: State, rules: tuple[_Rule, ...], units_max: int) -> None:
+    """Follow each rule until nothing more is due by it, all together *units_max* times at most."""
+    left = state.units_left - units_max
+    for rule in rules:
+        while state.units_left > left and rule(state):
+            state.units_left -= 1
 
 
 def next_cluster_ms(state: State) -> int | None:
@@ -128,3 +131,7 @@ def _ring(state: State) -> bool:
     else:
         lifecycle.make_ready(state, task)
     return True
+
+
+_RULES_BEFORE: tuple[_Rule, ...] = (_time_out, _lose, _forget)
+_RULES_AFTER: tuple[_Rule, ...] = (_ring, _forget_operation, _forget_key)
