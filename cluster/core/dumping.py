@@ -17,7 +17,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from cluster.core import leasing, lifecycle, ring
+from cluster.core import leasing, lifecycle, ring, sizes, timelines
 from cluster.core.crews import Crew
 from cluster.core.idempotency import Remembered
 from cluster.core.machine import Machine
@@ -135,6 +135,7 @@ def _task_bytes(task: Task) -> int:
     run = task.run
     if run is not None:
         size += len(run.result or b"") + len(run.progress or b"") + len(run.error or "")
+        size += sizes.timeline_bytes(run.timeline)
     return size
 
 
@@ -269,6 +270,7 @@ class Loader:
         tasks = list(self._records(Task, columns, count=len(columns[0])))  # Ids all differ.
         runs = self._records(Run, run_columns, count=len(started))
         for at, run in zip(started, runs, strict=True):
+            run.timeline = timelines.loaded(run.timeline, self._one)
             tasks[at].run = run
         for task in tasks:
             self._put_in(task)

@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from cluster.core.queries import Events, EventsAfter, EventsGone, EventSpan, Span
+from cluster.core import timelines
+from cluster.core.model import Task, TaskStatus
+from cluster.core.queries import (
+    Events,
+    EventsAfter,
+    EventsGone,
+    EventSpan,
+    Span,
+    TaskTimeline,
+    Timeline,
+)
 from cluster.core.state import State
+from cluster.core.timelines import Entry
+
+
+def timeline(state: State, query: Timeline) -> TaskTimeline | None:
+    """What happened to one task."""
+    task = state.task(query.namespace, query.task_id)
+    if task is None:
+        return None
+    later = () if task.run is None else task.run.timeline
+    entries = (_submission(task), *timelines.entries(later))
+    return TaskTimeline(entries, timelines.dropped(later))
 
 
 def span(state: State, _query: Span) -> EventSpan:
@@ -16,3 +37,11 @@ def events_after(state: State, query: EventsAfter) -> Events | EventsGone:
     if query.position < state.ring.dropped:
         return EventsGone(state.ring.dropped)
     return Events(state.ring.after(query.position, query.limit))
+
+
+def _submission(task: Task) -> Entry:
+    """The first entry, from what the task still knows of it."""
+    created = task.created
+    is_early = task.run_at_ms is not None and task.run_at_ms > created.wall_ms
+    status = TaskStatus.SCHEDULED if is_early else TaskStatus.PENDING
+    return Entry(created.index, created.term, created.cluster_ms, "submitted", status)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import pairwise
 
-from cluster.core import leasing, lifecycle, queue_invariants, ring, room, sessions
+from cluster.core import history_invariants, leasing, lifecycle, queue_invariants, room, sessions
 from cluster.core.crews import Profile, by_seat
-from cluster.core.listing import PAGE_BITS, Page
 from cluster.core.machine import Machine
 from cluster.core.matching import least_loaded
 from cluster.core.model import (
@@ -69,20 +67,6 @@ def _spaces(state: State) -> Iterator[str]:
         listed = [task.id for task in space.listing]
         if listed != [task.id for task in sorted(space.tasks.values(), key=_number)]:
             yield f"{name}: the listing is not the tasks in order of submission"
-        for page in space.listing.pages():
-            yield from _page(page)
-
-
-def _page(page: Page) -> Iterator[str]:
-    """A page has the tasks of its numbers, and counts them."""
-    if any(task.number >> PAGE_BITS != page.number for task in page.tasks):
-        yield f"page {page.number} of the listing has a task of another"
-    if (
-        page.statuses != Counter(task.status for task in page.tasks)
-        or page.queues != Counter(task.kind.queue for task in page.tasks)
-        or page.types != Counter(task.kind.type for task in page.tasks)
-    ):
-        yield f"page {page.number} of the listing counts other tasks than it has"
 
 
 def _tasks(state: State) -> Iterator[str]:
@@ -274,20 +258,6 @@ def _sessions(state: State) -> Iterator[str]:
         yield f"{len(state.lost)} lost workers are remembered"
 
 
-def _ring(state: State) -> Iterator[str]:
-    """The newest events are kept in order, within their bounds."""
-    kept = list(state.ring)
-    if len(kept) > ring.EVENTS_MAX or state.ring.bytes_used > ring.BYTES_MAX:
-        yield f"{len(kept)} events of {state.ring.bytes_used} bytes are kept"
-    if state.ring.bytes_used != sum(map(ring.bytes_of, kept)):
-        yield f"the events kept are counted as {state.ring.bytes_used} bytes"
-    places = [state.ring.dropped, *(event.position for event in kept)]
-    if any(before >= after for before, after in pairwise(places)):
-        yield "the events kept are not in order"
-    if places[-1].index > state.now.index:
-        yield f"an event of entry {places[-1].index} is kept, {state.now.index} is the newest"
-
-
 def _all_tasks(state: State) -> Iterator[tuple[str, Task]]:
     for space in state.spaces.values():
         yield from space.tasks.items()
@@ -304,5 +274,5 @@ def _number(task: Task) -> int:
 
 _RULES = (
     *(_spaces, _room, _tasks, _workers, _leases, _lanes, _crews, _matched, _due, _sessions),
-    *(_ring, queue_invariants.check),
+    *(queue_invariants.check, history_invariants.check),
 )

@@ -128,8 +128,7 @@ def next_turn(state: State, priority: int = 0) -> int:
 
 def make_ready(state: State, task: Task) -> None:
     """Let *task* wait for a worker, behind all that became pending before it."""
-    if task.run is not None:
-        task.run.retry_at_ms = None
+    run_of(state, task).retry_at_ms = None  # It has a timeline from here on, if it had none.
     move(state, task, PENDING, turn=next_turn(state, task.kind.priority))
     state.happened("ready", task)
 

@@ -188,6 +188,7 @@ _QUERIES: Mapping[type[Query[Any]], Callable[[State, Any], Any]] = MappingProxyT
         queries.ListWorkers: views.list_workers,
         queries.WorkerLeases: views.worker_leases,
         queries.Count: views.count,
+        queries.Timeline: histories.timeline,
         queries.Span: histories.span,
         queries.EventsAfter: histories.events_after,
         queue_queries.GetQueue: queue_views.get_queue,

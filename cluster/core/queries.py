@@ -19,6 +19,7 @@ from cluster.core.model import (
     TaskStatus,
     WorkerStatus,
 )
+from cluster.core.timelines import Entry
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -95,6 +96,13 @@ class Counts(NamedTuple):
     workers_active: int
 
 
+class TaskTimeline(NamedTuple):
+    """A task's transitions: its submission, and the newest of those that followed it."""
+
+    entries: tuple[Entry, ...]
+    dropped: int  # How many went between the first entry and the second.
+
+
 class EventSpan(NamedTuple):
     """Which events are kept. A reader that stopped at `oldest` or later misses nothing."""
 
@@ -162,6 +170,14 @@ class WorkerLeases(Query[tuple[Lease, ...]]):
 class Count(Query[Counts]):
     """The totals, kept as the state changes: never a scan."""
 
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline(Query[TaskTimeline | None]):
+    """What happened to a task, or None."""
+
+    task_id: str
     namespace: str = DEFAULT_NAMESPACE
 
 

@@ -7,6 +7,7 @@ and its entries in tables and orders take, so whoever adds to a record measures 
 
 from __future__ import annotations
 
+from cluster.core import timelines
 from cluster.core.model import Extras, Kind, Run, Task, Worker
 
 BLOB_BYTES = 40  # Of bytes, beyond their length; rounding included.
@@ -17,6 +18,7 @@ TASK_BYTES = 337
 TIMER_BYTES = 100  # What a task takes more that waits for a moment, or no longer than until one.
 RUN_BYTES = 230
 ENDED_BYTES = 100  # What a task takes more that has ended: the moment at which it is removed.
+ENTRY_BYTES = 100  # Of a transition in its timeline.
 EXTRAS_BYTES = 140
 MOMENT_BYTES = 187  # Of an entry, as long as one of its tasks is kept.
 KIND_BYTES = 1_500  # With the lane, the market and the counts that come with it.
@@ -64,7 +66,14 @@ def extras_bytes(extras: Extras) -> int:
 
 def run_bytes(run: Run) -> int:
     """Of what is known of a task's runs."""
-    return RUN_BYTES + blob_bytes(run.result) + blob_bytes(run.progress) + text_bytes(run.error)
+    size = RUN_BYTES + blob_bytes(run.result) + blob_bytes(run.progress) + text_bytes(run.error)
+    return size + timeline_bytes(run.timeline)
+
+
+def timeline_bytes(timeline: timelines.Packed) -> int:
+    """Of a task's later transitions, with the errors that they tell."""
+    size = ENTRY_BYTES * timelines.count(timeline)
+    return size + sum(map(text_bytes, timelines.errors(timeline)))
 
 
 def kind_bytes(kind: Kind) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from operator import attrgetter
 
+from cluster.core import sizes, timelines
 from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
 from cluster.core.dead_letters import DeadLetters
@@ -132,26 +133,32 @@ class State:
             error = error[:ERROR_TOLD_MAX]
         events = self.events
         # A third of the time that `Event(…)` takes: three are made in a task's life.
-        events.append(
-            _new(
-                Event,
-                (
-                    now.index,
-                    len(events),
-                    now.term,
-                    now.cluster_ms,
-                    kind,
-                    task.id,
-                    task.kind.queue,
-                    task.status,
-                    worker_id,
-                    token,
-                    attempt,
-                    error,
-                    None,
-                ),
-            )
+        event = _new(
+            Event,
+            (
+                now.index,
+                len(events),
+                now.term,
+                now.cluster_ms,
+                kind,
+                task.id,
+                task.kind.queue,
+                task.status,
+                worker_id,
+                token,
+                attempt,
+                error,
+                None,
+            ),
         )
+        events.append(event)
+        if run is not None:
+            before, run.timeline = run.timeline, timelines.extended(run.timeline, event)
+            if error is None and len(run.timeline) > len(before):
+                self.bytes_used += sizes.ENTRY_BYTES  # As nearly always: the same, sooner.
+            else:
+                self.bytes_used += sizes.timeline_bytes(run.timeline)
+                self.bytes_used -= sizes.timeline_bytes(before)
 
     def happened_to_worker(self, kind: str, worker: Worker) -> None:
         """Note a worker's transition, after it was made."""

@@ -71,6 +71,13 @@ FAULTS = {
         task(s, "waits"), "kind", Kind(*task(s, "waits").kind)
     ),
     "9 tasks are counted at its moment": lambda s: setattr(task(s, "waits").created, "tasks", 9),
+    "the timeline of task runs has 64 entries": lambda s: setattr(
+        task(s, "runs").run, "timeline", (0, *task(s, "runs").run.timeline[1:] * 64)
+    ),
+    "the timeline of task runs is not in order": lambda s: setattr(s.now, "index", 1),
+    "the timeline of task runs, pending, ends with leased": lambda s: setattr(
+        task(s, "runs"), "status", TaskStatus.PENDING
+    ),
     "bytes are kept": keep_many,
     "the events kept are counted as 7 bytes": lambda s: setattr(s.ring, "bytes_used", 7),
     "the events kept are not in order": lambda s: setattr(s.ring, "dropped", s.ring.newest),

@@ -1,0 +1,158 @@
+"""What befell a task."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.core import timelines
+from cluster.core.commands import Cancel, Release, Report, Retry
+from cluster.core.model import EVENT_KINDS, Event, TaskStatus
+from cluster.core.queries import Timeline
+from cluster.core.timelines import ENTRIES_MAX
+
+
+def told(driver, task_id="a"):
+    """Each entry in a word or two."""
+    timeline = driver.machine.answer(Timeline(task_id))
+    return [
+        " ".join(str(part) for part in (entry.kind, *entry[5:]) if part is not None)
+        for entry in timeline.entries
+    ]
+
+
+def packed(events):
+    timeline = ()
+    for event in events:
+        timeline = timelines.extended(timeline, event)
+    return timeline
+
+
+def released(n):
+    return Event(n, 0, 1, n, "released", "a", "q", TaskStatus.PENDING, f"w{n}", n, None, "x" * n)
+
+
+def test_a_task_that_is_not_there_has_none(driver):
+    assert driver.machine.answer(Timeline("a")) is None
+
+
+def test_a_waiting_task_was_submitted_and_pays_nothing_for_it(driver):
+    driver.cluster_ms = 7
+    driver.submit("a")
+    driver.submit("b", delay_ms=5)
+    driver.after(1)
+
+    now, later = (driver.machine.answer(Timeline(task_id)).entries for task_id in "ab")
+
+    assert now == ((1, 1, 7, "submitted", TaskStatus.PENDING, None, None, None, None),)
+    assert later == ((2, 1, 7, "submitted", TaskStatus.SCHEDULED, None, None, None, None),)
+    assert driver.machine.state.task("default", "a").run is None
+
+
+def test_every_transition_has_its_entry(driver):
+    driver.submit("a", delay_ms=5, max_attempts=2)
+    driver.after(5)
+    driver.worker()
+    driver.do(Report("a", 1, b"half"))
+    driver.do(Release("a", 1))
+    driver.fail("a")
+    driver.after(10_000)
+    driver.do(Cancel("a"))
+    driver.fail("a")
+    driver.do(Retry("a"))
+    driver.complete("a")
+
+    assert told(driver) == [
+        "submitted",
+        "ready",
+        "leased w 1 1",
+        "released w 1",
+        "leased w 2 1",
+        "retrying w 2 1 broken",
+        "ready",
+        "leased w 3 2",
+        "cancel_requested w 3",
+        "cancelled w 3 broken",
+        "ready",
+        "leased w 4 1",
+        "completed w 4 1",
+    ]
+
+
+def test_entries_say_what_the_events_said(driver):
+    events = []
+    driver.worker()
+    driver.submit("a", max_attempts=2, ttl_ms=60_000)
+    events += driver.events
+    driver.fail("a")
+    events += driver.events
+    driver.after(60_000)
+    events += driver.events
+
+    entries = driver.machine.answer(Timeline("a")).entries
+
+    assert [entry.kind for entry in entries] == ["submitted", "leased", "retrying", "expired"]
+    assert [tuple(entry) for entry in entries[1:]] == [
+        (event.index, event.term, event.time_ms, event.kind, *event[7:12])
+        for event in events[1:]
+        if event.task_id == "a"
+    ]
+
+
+def test_the_first_and_the_newest_are_kept_and_the_others_counted(driver):
+    driver.submit("a")
+    driver.worker()
+    for token in range(1, 101):
+        driver.do(Release("a", token))
+
+    timeline = driver.machine.answer(Timeline("a"))
+
+    assert len(timeline.entries) == ENTRIES_MAX
+    assert timeline.entries[0].kind == "submitted"
+    assert timeline.entries[-1].lease_token == 101
+    assert timeline.dropped == 201 - (ENTRIES_MAX - 1)
+
+
+def test_a_full_timeline_ends_with_the_newest():
+    timeline = packed(map(released, range(1, 101)))
+
+    assert [entry.index for entry in timelines.entries(timeline)] == list(range(38, 101))
+    assert timelines.dropped(timeline) == 37
+
+
+@pytest.mark.parametrize("kind", ["progress", "removed", "worker_lost"])
+def test_what_moves_no_task_leaves_no_entry(kind):
+    assert timelines.extended((), Event(1, 0, 1, 0, kind)) == ()
+
+
+@given(st.integers(0, 200))
+def test_a_timeline_that_was_dumped_shares_its_words(count):
+    timeline = packed(map(released, range(1, count + 1)))
+    words = {}
+
+    again = timelines.loaded(timeline, lambda word: words.setdefault(word, word))
+
+    assert again == timeline
+    assert list(words) == [entry.worker_id for entry in timelines.entries(timeline)]
+
+
+@pytest.mark.parametrize("timeline", [(0,) * 2, (1,) * 8, (0,) * 16])
+def test_what_is_no_timeline_is_not_loaded(timeline):
+    with pytest.raises(ValueError, match=f"{len(timeline)} values"):
+        timelines.loaded(timeline, str)
+
+
+def test_a_timeline_counts_its_entries_and_tells_their_errors():
+    timeline = packed([released(3), released(1)._replace(error=None), released(5)])
+
+    assert (timelines.count(()), timelines.errors(())) == (0, [])
+    assert (timelines.count(timeline), timelines.errors(timeline)) == (3, ["xxx", "xxxxx"])
+
+
+def test_every_kind_that_a_task_can_be_moved_by_has_a_status():
+    moving = [kind for kind in EVENT_KINDS if timelines.extended((), Event(1, 0, 1, 0, kind))]
+    others = [kind for kind in EVENT_KINDS if kind not in moving]
+
+    assert others == [
+        *("submitted", "progress", "removed"),
+        *(kind for kind in EVENT_KINDS if kind.startswith(("queue_", "worker_", "leader_"))),
+    ]
