@@ -26,7 +26,10 @@ from benchmarks.results import Results, say
 
 MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[int], Results]], ...] = (
     (("apply_us_per_task", "apply_growth"), measure_speed),
-    (("bytes_per_task", "longest_pause_ms", "snapshot_s", "load_s"), measure_million),
+    (
+        ("bytes_per_task", "accounted_error", "longest_pause_ms", "snapshot_s", "load_s"),
+        measure_million,
+    ),
 )
 KEYS = tuple(key for keys, _ in MEASUREMENTS for key in keys)
 TASKS = 1_000_000

@@ -20,7 +20,7 @@ from cluster.core.model import SLOTS_MAX, NewTask, Policy
 from cluster.core.queries import WorkerLeases
 
 ENTRY_COMMANDS = 100
-ENTRIES_PER_TIDYING = 100  # Of the collector: a node at full speed does so many in a second.
+CALLS_PER_TIDYING = 100  # Of the collector: a node at full speed does so many in a second.
 ENTRY_MS = 10  # Between two entries, by both clocks.
 PAYLOAD_BYTES = 100
 LEASE_MS = 10**12  # The worker is never lost, though it says nothing.
@@ -42,6 +42,7 @@ class Driver:
         self.index = 0
         self.now_ms = 0
         self.phase = ""
+        self._untidied = 0
         self.taken_ns: Counter[str] = Counter()  # By step.
         self.longest_ns: Counter[str] = Counter()  # By phase and step.
         self.do(BeginTerm("node1", LEASE_MS, LEASE_MS))
@@ -66,9 +67,15 @@ class Driver:
             ),
         )
         self.timed("seal", lambda: self._seal(raw, applied))
-        if self.index % ENTRIES_PER_TIDYING == 0:
-            self.timed("tidy", _tidy)
+        self.tidy_at_times()
         return applied
+
+    def tidy_at_times(self) -> None:
+        """Collect what is young, once in a hundred calls."""
+        self._untidied += 1
+        if self._untidied == CALLS_PER_TIDYING:
+            self._untidied = 0
+            self.timed("tidy", _tidy)
 
     def timed(self, step: str, work: Callable[[], T]) -> T:
         """Do *work* as a step of the phase."""

@@ -167,12 +167,13 @@ class Snapshots:
             self._engine.confirm_snapshot(self._engine.applied_index)
         else:
             reach("snapshot.before_install")
-            self._machine.become(machine)
+            remains = self._machine.become(machine)
             reach("snapshot.machine_replaced")
             self._engine.installed(*place)
             reach("snapshot.installed")
             self._on_installed(place)
             logger.info("installed a snapshot at %d", place.log_index)
+            self._run(_let_go(remains))
         self._driver.wake()
         await self._drop_older()
 
@@ -189,3 +190,9 @@ class Snapshots:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._driver.fail(error)
+
+
+async def _let_go(remains: Iterator[None]) -> None:
+    """Free what a snapshot has replaced, a little in each turn of the loop."""
+    for _ in remains:
+        await asyncio.sleep(0)

@@ -19,7 +19,7 @@ refusal is a reply, and what raises is a bug.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -42,6 +42,7 @@ from cluster.core import (
     views,
 )
 from cluster.core.commands import Command, Tick, Ticked
+from cluster.core.letting_go import let_go
 from cluster.core.model import Event, Moment
 from cluster.core.queries import Query
 from cluster.core.state import State
@@ -138,10 +139,16 @@ class Machine:
         """When something becomes due by itself."""
         return Deadline(sweeping.next_cluster_ms(self.state), sweeping.next_wall_ms(self.state))
 
-    def become(self, other: Machine) -> None:
-        """Go on from *other*'s state and hash, which are no longer its own."""
+    def become(self, other: Machine) -> Iterator[None]:
+        """Go on from *other*'s state and hash, which are no longer its own.
+
+        Returns:
+            What lets go of the state there was, a few milliseconds' work a step.
+        """
+        before = self.state
         self.state = other.state
         self.state_hash = other.state_hash
+        return let_go(before)
 
     def seal(self, raw: bytes, outcome: bytes) -> None:
         """Chain an entry's bytes, and those of what it did, into `state_hash`."""

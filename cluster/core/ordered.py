@@ -97,6 +97,13 @@ class Ordered(Generic[R]):
             del blocks[at]
             del self._floors[at]
 
+    def drain(self) -> Iterator[None]:
+        """Let everything go, some hundreds of records a step."""
+        self._floors.clear()
+        while self._blocks:
+            self._blocks.pop()
+            yield
+
     def _block_of(self, key: Any) -> int:
         """The block that *key* belongs into."""
         return max(bisect_right(self._floors, key) - 1, 0)
