@@ -22,7 +22,7 @@ def timeline(state: State, query: Timeline) -> TaskTimeline | None:
     task = state.task(query.namespace, query.task_id)
     if task is None:
         return None
-    later = () if task.run is None else task.run.timeline
+    later = timelines.EMPTY if task.run is None else task.run.timeline
     entries = (_submission(task), *timelines.entries(later))
     return TaskTimeline(entries, timelines.dropped(later))
 

@@ -203,7 +203,7 @@ class Run:
     result: bytes | None = None
     result_content_type: str | None = None
     error: str | None = None
-    timeline: tuple[Any, ...] = ()  # What followed the submission, as `timelines` packs it.
+    timeline: tuple[Any, ...] = (0,)  # What followed the submission, as `timelines` packs it.
     timeout: int | None = None  # When it has run too long, by cluster time: a `due_key`.
 
 

@@ -152,13 +152,17 @@ class State:
             ),
         )
         events.append(event)
-        if run is not None:
-            before, run.timeline = run.timeline, timelines.extended(run.timeline, event)
-            if error is None and len(run.timeline) > len(before):
-                self.bytes_used += sizes.ENTRY_BYTES  # As nearly always: the same, sooner.
-            else:
-                self.bytes_used += sizes.timeline_bytes(run.timeline)
-                self.bytes_used -= sizes.timeline_bytes(before)
+        if run is None or kind in timelines.LEAVE_NO_ENTRY:
+            return
+        entry = (now.index, now.term, now.cluster_ms, kind, worker_id, token, attempt, error)
+        timeline = run.timeline
+        if error is None and len(timeline) < timelines.LENGTH_MAX:
+            run.timeline = timeline + entry
+            self.bytes_used += sizes.ENTRY_BYTES
+        else:
+            run.timeline = timelines.extended(timeline, entry)
+            self.bytes_used += sizes.timeline_bytes(run.timeline)
+            self.bytes_used -= sizes.timeline_bytes(timeline)
 
     def happened_to_worker(self, kind: str, worker: Worker) -> None:
         """Note a worker's transition, after it was made."""

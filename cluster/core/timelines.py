@@ -2,7 +2,7 @@
 
 It begins with the task's submission, which is not in the tuple: it follows from the task, so that
 one that waits pays nothing. Of the later ones the newest are kept, and how many went is counted:
-`(went, *entry, *entry, …)`, or nothing at all before the first.
+`(went, *entry, *entry, …)`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,22 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cluster.core.model import EVENT_KINDS, Event, TaskStatus
+from cluster.core.model import TaskStatus
 
 ENTRIES_MAX = 64  # The submission among them.
 
 Packed = tuple[Any, ...]
+PackedEntry = tuple[int, int, int, str, str | None, int | None, int | None, str | None]
 
-# Index, term, cluster time, code of the kind, worker, token, attempt, error.
+EMPTY: Packed = (0,)
+# Progress moves no task, and what is removed has no timeline any more.
+LEAVE_NO_ENTRY = ("progress", "removed")
+
+# Index, term, cluster time, kind, worker, token, attempt, error.
 _FIELDS = 8
+_KIND = 3
 _WORKER = 4
-_LENGTH_MAX = 1 + (ENTRIES_MAX - 1) * _FIELDS
+LENGTH_MAX = len(EMPTY) + (ENTRIES_MAX - 1) * _FIELDS
 _STATUS_AFTER: Mapping[str, TaskStatus] = MappingProxyType(
     {
         "ready": TaskStatus.PENDING,
@@ -34,8 +40,6 @@ _STATUS_AFTER: Mapping[str, TaskStatus] = MappingProxyType(
         "expired": TaskStatus.EXPIRED,
     }
 )
-# Progress moves no task, what is removed has no timeline any more, and the rest is above.
-_code_of = {kind: code for code, kind in enumerate(EVENT_KINDS) if kind in _STATUS_AFTER}.get
 
 
 class Entry(NamedTuple):
@@ -52,44 +56,37 @@ class Entry(NamedTuple):
     error: str | None = None  # As much of it as events tell.
 
 
-def extended(timeline: Packed, event: Event) -> Packed:
-    """*timeline* with a task's *event* at its end, without its oldest when it was full."""
-    index, _, term, time_ms, kind, _, _, _, worker_id, token, attempt, error, _ = event
-    code = _code_of(kind)
-    if code is None:
-        return timeline
-    if not timeline:
-        return 0, index, term, time_ms, code, worker_id, token, attempt, error
-    if len(timeline) < _LENGTH_MAX:
-        return *timeline, index, term, time_ms, code, worker_id, token, attempt, error
-    went, kept = timeline[0] + 1, timeline[1 + _FIELDS :]
-    return went, *kept, index, term, time_ms, code, worker_id, token, attempt, error
+def extended(timeline: Packed, entry: PackedEntry) -> Packed:
+    """*timeline* with *entry* at its end, without its oldest when it was full."""
+    if len(timeline) < LENGTH_MAX:
+        return timeline + entry
+    return (timeline[0] + 1, *timeline[1 + _FIELDS :], *entry)
 
 
 def loaded(timeline: Packed, one: Callable[[Any], Any]) -> Packed:
-    """A timeline as it was dumped, its workers' ids shared with the rest of the state by *one*.
+    """A timeline as it was dumped, its words shared with the rest of the state by *one*.
 
     Raises:
         ValueError: it is none.
     """
-    if len(timeline) % _FIELDS != (1 if timeline else 0):
+    if len(timeline) % _FIELDS != 1:
         raise ValueError(f"a timeline has {len(timeline)} values")
     values = list(timeline)
-    values[_WORKER + 1 :: _FIELDS] = map(one, values[_WORKER + 1 :: _FIELDS])
+    for words in (slice(1 + _KIND, None, _FIELDS), slice(1 + _WORKER, None, _FIELDS)):
+        values[words] = map(one, values[words])
     return tuple(values)
 
 
 def entries(timeline: Packed) -> Iterator[Entry]:
     """What is kept, the oldest first."""
     for at in range(1, len(timeline), _FIELDS):
-        index, term, time_ms, code, *run = timeline[at : at + _FIELDS]
-        kind = EVENT_KINDS[code]
+        index, term, time_ms, kind, *run = timeline[at : at + _FIELDS]
         yield Entry(index, term, time_ms, kind, _STATUS_AFTER[kind], *run)
 
 
 def dropped(timeline: Packed) -> int:
     """How many entries went, between the submission and the oldest that is kept."""
-    return int(timeline[0]) if timeline else 0
+    return int(timeline[0])
 
 
 def count(timeline: Packed) -> int:

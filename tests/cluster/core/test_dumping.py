@@ -243,7 +243,7 @@ def test_every_field_of_a_task_is_kept():
     run = Run(**{field.name: field.name for field in fields(Run)})
     run.finished_at_ms = 8
     run.timeout = None  # It no longer runs.
-    run.timeline = (9, 1, 1, 0, 2, "worker_id", 7, 1, "error")
+    run.timeline = (9, 1, 1, 0, "leased", "worker_id", 7, 1, "error")
     task = Task(**{field.name: field.name for field in fields(Task)})
     task.status = TaskStatus.COMPLETED
     task.kind = KIND
