@@ -53,6 +53,9 @@ _OPS: tuple[tuple[int, type[Command[Any]]], ...] = (
     (17, queue_commands.PurgeQueue),
     (18, queue_commands.RetryDead),
     (19, queue_commands.RemoveDead),
+    (20, commands.Suspend),
+    (21, commands.Resume),
+    (22, commands.RaiseVersion),
 )
 
 

@@ -74,7 +74,7 @@ class Dispatcher:
             if group.origin == self._origin:
                 self._proposals.committed(group.request, replies[start:stop], index, term)
             elif group.origin == NOBODY:
-                self._leading.tick_applied()
+                self._leading.own_applied()
             start = stop
 
     def message(self, peer: str, content: list[Any]) -> None:

@@ -72,13 +72,13 @@ class Leading:
         self._clock_start = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._planned: Deadline | None = None  # What the timer is set to.
-        self._is_tick_open = False
+        self._is_own_open = False
 
     def begin(self) -> None:
         """Begin to serve: go on with cluster time, and give every session its grace."""
         self._clock_base_ms = self._machine.cluster_time_ms
         self._clock_start = self._loop.time()
-        self._is_tick_open = False
+        self._is_own_open = False
         reach("leading.begins")
         begin = BeginTerm(
             self._engine.node_id,
@@ -161,7 +161,7 @@ class Leading:
 
     def plan_tick(self) -> None:
         """Set the timer to the machine's next deadline, by whichever clock comes first."""
-        if self._is_tick_open:
+        if self._is_own_open:
             return
         deadline = self._machine.next_deadline()
         if deadline == self._planned and self._timer is not None:
@@ -177,17 +177,21 @@ class Leading:
         if waits:
             self._timer = self._loop.call_later(max(0, min(waits)) / 1000, self._tick)
 
-    def tick_applied(self) -> None:
+    def decide(self, command: Command[Any]) -> None:
+        """Propose what the cluster itself calls for, unless an earlier such thing is under way."""
+        if self._engine.is_serving and not self._is_own_open:
+            self._is_own_open = True
+            self.add(NOBODY, 0, [codec.pack_command(command)])
+            self._dispatch()
+
+    def own_applied(self) -> None:
         """Note that what this leader proposed for the cluster was applied."""
-        self._is_tick_open = False
+        self._is_own_open = False
 
     def _tick(self) -> None:
         self._timer = None
-        if self._engine.is_serving and not self._is_tick_open:
-            reach("leading.before_tick_proposed")
-            self._is_tick_open = True
-            self.add(NOBODY, 0, [codec.pack_command(Tick())])
-            self._dispatch()
+        reach("leading.before_tick_proposed")
+        self.decide(Tick())
 
     def _forget(self) -> None:
         """Drop what was taken in and not appended; no longer count what was."""

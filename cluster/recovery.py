@@ -9,6 +9,7 @@ import asyncio
 from typing import NamedTuple
 
 from cluster import codec
+from cluster.caretaking import check_version
 from cluster.core.machine import Machine
 from cluster.errors import ConfigurationError
 from cluster.host import Host
@@ -50,6 +51,7 @@ async def recover(settings: ReplicaSettings, host: Host) -> Recovered:
     try:
         identity = claim(storage, node_id=settings.node_id, incarnation=host.token())
         machine, place = await _restore(storage)
+        check_version(machine, newest=settings.newest_version)
         log = Log.recover(storage, segment_bytes=settings.segment_bytes)
         start = Start(configuration=unformed(settings.members))
         if place is not None:

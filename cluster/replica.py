@@ -15,6 +15,7 @@ from cluster.answers import Answered, Committed, Consistency
 from cluster.applied import AppliedWaiters
 from cluster.backlog import Backlog, Traffic, traffic_of
 from cluster.barriers import Barriers
+from cluster.caretaking import Caretaker, check_version
 from cluster.core.commands import Command
 from cluster.core.model import Position
 from cluster.core.queries import Query
@@ -90,6 +91,9 @@ class Replica:
             lease_ms=round(settings.lease_seconds * 1000),
             memory_bytes_max=settings.memory_bytes_max,
             dispatch=self._dispatch_soon,
+        )
+        self._caretaker = Caretaker(
+            driver, machine, leading=self._leading, newest_version=settings.newest_version
         )
         self._dispatcher = Dispatcher(
             driver,
@@ -252,6 +256,7 @@ class Replica:
             cluster_time_ms=entry.cluster_time_ms,
             wall_time_ms=entry.wall_time_ms,
         )
+        check_version(self.machine, newest=self.settings.newest_version)
         self.machine.seal(command, codec.pack_outcome(applied.replies, applied.events))
         reach("replica.before_answers")
         self._leading.applied(index)
@@ -268,11 +273,13 @@ class Replica:
             self._was_serving = engine.is_serving
             if self._was_serving:
                 self._leading.begin()
+                self._caretaker.begin()
         self._barriers.advance()
         self._steering.moved()
         self._applied_waiters.moved()
         self._snapshots.consider()
         if self._was_serving:
+            self._caretaker.look()
             self._leading.plan_tick()
         if self._proposals.is_any_waiting:
             self._dispatcher.dispatch_soon()
@@ -342,7 +349,13 @@ def _open_driver(
     identity = recovered.identity
     return Driver(
         greeting=Greeting(
-            WIRE_VERSION, "", identity.node_id, identity.incarnation, settings.http, ""
+            WIRE_VERSION,
+            "",
+            identity.node_id,
+            identity.incarnation,
+            settings.http,
+            "",
+            settings.newest_version,
         ),
         addresses=settings.members,
         start=recovered.start,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.core.versions import NEWEST_VERSION
 from cluster.raft.log import SEGMENT_BYTES
 from cluster.raft.security import TlsFiles
 
@@ -28,6 +29,7 @@ class ReplicaSettings:
     secret: bytes | None = None  # The cluster's shared secret, which members prove to each other.
     tls: TlsFiles | None = None  # Or their certificates.
     lease_seconds: float = 15.0
+    newest_version: int = NEWEST_VERSION  # Of the machine's rules, that this node goes along with.
     memory_bytes_max: int | None = None  # Of the tasks, when this node leads; None: as before.
     segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.
     snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.

@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from cluster import codec
+from cluster.caretaking import check_version
 from cluster.core.machine import Machine
 from cluster.crashpoints import reach
 from cluster.errors import StorageError, WireError
@@ -166,6 +167,7 @@ class Snapshots:
         if place.log_index <= self._engine.applied_index:
             self._engine.confirm_snapshot(self._engine.applied_index)
         else:
+            check_version(machine, newest=self._settings.newest_version)
             reach("snapshot.before_install")
             remains = self._machine.become(machine)
             reach("snapshot.machine_replaced")

@@ -273,3 +273,33 @@ class BeginTerm(Command[Ticked]):
     lease_ms: int | None = None  # How long a session lives without a heartbeat; None: as before.
     heartbeat_ms: int | None = None  # How often a worker is to send one; None: as before.
     memory_bytes_max: int | None = None  # What the state may take on each node; None: as before.
+
+
+class Noted(NamedTuple):
+    """The cluster's own decision was taken; no news if it held already, or concerns nobody."""
+
+    is_news: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend(Command[Noted]):
+    """Give the workers of a node that the leader does not hear nothing new."""
+
+    op: ClassVar[str] = "suspend_node"
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Command[Noted]):
+    """Serve the workers of a node that is heard again."""
+
+    op: ClassVar[str] = "resume_node"
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseVersion(Command[Noted]):
+    """Go over to the rules of a later machine version, which every member supports."""
+
+    op: ClassVar[str] = "raise_version"
+    version: int

@@ -1,12 +1,14 @@
 """Who could take work: the active workers, in crews that take the same work.
 
-A crew is all active workers of one namespace that state the same queues, types and tags. Its
-members with room stand in order of load: the thousandths of its slots in use, then who was served
-longest ago, so that equals take turns. Nothing here decides who runs what: `matching.py` does.
+A crew is all active workers of one namespace that are connected to one node and state the same
+queues, types and tags. Its members with room stand in order of load: the thousandths of its slots
+in use, then who was served longest ago, so that equals take turns. The crews of a suspended node
+are passed over. Nothing here decides who runs what: `matching.py` does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import attrgetter
 
 from cluster.core.model import Task, Worker
@@ -14,18 +16,31 @@ from cluster.core.ordered import Ordered
 from cluster.core.queues import Queue
 from cluster.core.ready import Lane, Market, QueueKey, Ready, by_turn, market_key
 
-Profile = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+# Namespace, queues, types, tags, and the node that its members are connected to.
+Profile = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]
 
 by_seat = attrgetter("seat")
+
+
+class Node:
+    """A node that active workers are connected to. It stands while it has crews."""
+
+    __slots__ = ("crews", "id", "is_suspended")
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        self.is_suspended = False  # Its crews are given nothing.
+        self.crews: dict[Profile, Crew] = {}
 
 
 class Crew:
     """Workers that are interchangeable. It stands while it has members."""
 
-    __slots__ = ("available", "markets", "members", "profile", "tags", "types")
+    __slots__ = ("available", "markets", "members", "node", "profile", "tags", "types")
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, node: Node) -> None:
         self.profile = profile
+        self.node = node
         self.types = profile[2]
         self.tags = profile[3]
         self.markets: list[Market] = []  # Those whose queue and required tags fit.
@@ -50,11 +65,12 @@ class Crew:
 class Crews:
     """Every active worker, in exactly one crew."""
 
-    __slots__ = ("by_profile", "by_queue", "fresh", "of_worker")
+    __slots__ = ("by_profile", "by_queue", "fresh", "nodes", "of_worker")
 
     def __init__(self) -> None:
         self.by_profile: dict[Profile, Crew] = {}
         self.by_queue: dict[QueueKey, list[Crew]] = {}
+        self.nodes: dict[str, Node] = {}
         self.of_worker: dict[int, Crew] = {}  # By worker number.
         self.fresh: dict[Lane | Crew, None] = {}  # What gained tasks or room since the last match.
 
@@ -65,6 +81,7 @@ class Crews:
             tuple(sorted(dict.fromkeys(worker.queues))),
             tuple(sorted(dict.fromkeys(worker.types))),
             tuple(sorted(dict.fromkeys(worker.tags))),
+            worker.node,
         )
         crew = self.by_profile.get(profile) or self._found(profile, ready)
         crew.members += 1
@@ -77,6 +94,24 @@ class Crews:
         crew.members -= 1
         if not crew.members:
             self._disband(crew, ready)
+
+    def move(self, worker: Worker, node: str, ready: Ready) -> None:
+        """Have a worker be reached through *node* from now on."""
+        if worker.node == node:
+            return
+        if worker.number not in self.of_worker:
+            worker.node = node
+            return
+        room = worker.room
+        self.dismiss(worker, ready)
+        worker.node = node
+        self.enlist(worker, ready)
+        self.seat(worker, room)
+
+    def look_again(self, crews: Iterable[Crew]) -> None:
+        """Let crews look for tasks, though they have gained no room; in an order of no history."""
+        for crew in sorted(crews, key=attrgetter("profile")):
+            self.fresh[crew] = None
 
     def seat(self, worker: Worker, room: int) -> None:
         """Set a worker's room, and its place among the others after its leases changed."""
@@ -105,13 +140,11 @@ class Crews:
                 self._attend(crew, market)
         self.fresh[ready.add(market, task)] = None
 
-    def look_again(self, queue: QueueKey) -> None:
-        """Let the crews of a queue look for tasks, though they have gained no room."""
-        for crew in self.by_queue.get(queue, ()):
-            self.fresh[crew] = None
-
     def _found(self, profile: Profile, ready: Ready) -> Crew:
-        crew = self.by_profile[profile] = Crew(profile)
+        node = self.nodes.get(profile[4])
+        if node is None:
+            node = self.nodes[profile[4]] = Node(profile[4])
+        crew = self.by_profile[profile] = node.crews[profile] = Crew(profile, node)
         for queue in profile[1]:
             self.by_queue.setdefault((profile[0], queue), []).append(crew)
             for market in ready.by_queue.get((profile[0], queue), ()):
@@ -119,8 +152,11 @@ class Crews:
         return crew
 
     def _disband(self, crew: Crew, ready: Ready) -> None:
-        namespace, queues, _, _ = crew.profile
+        namespace, queues, _, _, _ = crew.profile
         del self.by_profile[crew.profile]
+        del crew.node.crews[crew.profile]
+        if not crew.node.crews:
+            del self.nodes[crew.node.id]
         for queue in queues:
             neighbours = self.by_queue[namespace, queue]
             neighbours.remove(crew)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from cluster.core import leasing, lifecycle, ring, sizes, timelines
-from cluster.core.crews import Crew
+from cluster.core.crews import Crew, Node
 from cluster.core.idempotency import Remembered
 from cluster.core.machine import Machine
 from cluster.core.model import (
@@ -50,7 +50,7 @@ _HEADER = (
     *("now.index", "now.term", "now.cluster_ms", "now.wall_ms"),
     *("lease_ms", "heartbeat_ms", "grace_until_ms"),
     *("newest_number", "newest_place", "newest_token"),
-    *("memory_bytes_max", "bytes_used"),
+    *("memory_bytes_max", "bytes_used", "machine_version"),
 )
 # What comes by itself or follows from the rest: the last fields of their records.
 _FOLLOWS = ("run", "timer", "timeout", "seat")
@@ -97,6 +97,9 @@ def _contents(machine: Machine) -> Iterator[tuple[Any, ...]]:
     yield "ring", *state.ring.dropped, len(state.ring)
     for events in _batches(state.ring, ring.bytes_of):
         yield "events", *events
+    suspended = [node.id for node in state.crews.nodes.values() if node.is_suspended]
+    for ids in _batches(sorted(suspended)):
+        yield "suspended", *ids
     for numbers in _batches(state.sessions):
         yield "sessions", *numbers
     for numbers in _batches(state.lost):
@@ -202,6 +205,7 @@ class Loader:
             "workers": self._some_workers,
             "ring": self._ring,
             "events": self._events,
+            "suspended": self._suspended,
             "sessions": self._sessions,
             "lost": self._lost,
             "paused": self._paused,
@@ -313,6 +317,10 @@ class Loader:
         event = Event(*values)
         return event._replace(status=_EVENT_STATUSES[event.status])
 
+    def _suspended(self, *ids: str) -> None:
+        for id_ in ids:
+            self._machine.state.crews.nodes[id_].is_suspended = True
+
     def _sessions(self, *numbers: int) -> None:
         for number in numbers:
             self._machine.state.sessions[number] = self._workers.pop(number)
@@ -339,7 +347,7 @@ class Loader:
         state = self._machine.state
         match source:
             case None:
-                return Crew(("", (), (), ()))  # It serves nothing, as what is gone.
+                return Crew(("", (), (), (), ""), Node(""))  # It serves nothing, as what is gone.
             case (profile,):
                 return state.crews.by_profile[profile]
             case (key, type_):

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from cluster.core import history_invariants, leasing, lifecycle, queue_invariants, room, sessions
-from cluster.core.crews import Profile, by_seat
+from cluster.core.crews import Crew, Profile, by_seat
 from cluster.core.machine import Machine
 from cluster.core.matching import least_loaded
 from cluster.core.model import (
@@ -210,6 +210,18 @@ def _crews(state: State) -> Iterator[str]:
             yield f"crew {profile} is not known where it attends"
 
 
+def _nodes(state: State) -> Iterator[str]:
+    """A node stands while active workers are connected to it, and knows all their crews."""
+    crews_of: defaultdict[str, dict[Profile, Crew]] = defaultdict(dict)
+    for profile, crew in state.crews.by_profile.items():
+        crews_of[profile[4]][profile] = crew
+        if state.crews.nodes.get(profile[4]) is not crew.node or crew.node.id != profile[4]:
+            yield f"crew {profile} is not of its node"
+    for id_, node in state.crews.nodes.items():
+        if node.crews != crews_of[id_] or not node.crews:
+            yield f"node {id_} does not know its crews"
+
+
 def _matched(state: State) -> Iterator[str]:
     """No task waits that a worker with room serves, unless its queue is paused.
 
@@ -273,6 +285,6 @@ def _number(task: Task) -> int:
 
 
 _RULES = (
-    *(_spaces, _room, _tasks, _workers, _leases, _lanes, _crews, _matched, _due, _sessions),
+    *(_spaces, _room, _tasks, _workers, _leases, _lanes, _crews, _nodes, _matched, _due, _sessions),
     *(queue_invariants.check, history_invariants.check),
 )

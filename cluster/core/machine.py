@@ -38,7 +38,9 @@ from cluster.core import (
     settling,
     steering,
     submitting,
+    suspending,
     sweeping,
+    versions,
     views,
 )
 from cluster.core.commands import Command, Tick, Ticked
@@ -84,6 +86,16 @@ class Machine:
     def applied_term(self) -> int:
         """That entry's term."""
         return self.state.now.term
+
+    @property
+    def version(self) -> int:
+        """The version of the rules in force."""
+        return self.state.machine_version
+
+    @property
+    def worker_nodes(self) -> Mapping[str, bool]:
+        """The nodes that active workers are connected to, and whether each is suspended."""
+        return {node.id: node.is_suspended for node in self.state.crews.nodes.values()}
 
     @property
     def cluster_time_ms(self) -> int:
@@ -184,6 +196,9 @@ _COMMANDS: Mapping[type[Command[Any]], Callable[[State, Any], Any]] = MappingPro
         queue_commands.RetryDead: operating.retry_dead,
         queue_commands.RemoveDead: steering.remove_dead,
         commands.Tick: _tick,
+        commands.Suspend: suspending.suspend,
+        commands.Resume: suspending.resume,
+        commands.RaiseVersion: versions.raise_version,
     }
 )
 

@@ -318,4 +318,5 @@ EVENT_KINDS = (
     *("completed", "failed", "cancelled", "expired", "removed"),
     *("queue_paused", "queue_resumed"),
     *("worker_joined", "worker_draining", "worker_left", "worker_lost", "leader_changed"),
+    *("node_suspended", "node_resumed"),
 )

@@ -40,7 +40,7 @@ def resume(state: State, command: ResumeQueue) -> Steered | Refused:
     key = (command.namespace, queue.name)
     queues.set_paused(queue, is_paused=False)
     state.ready.set_paused(key, is_paused=False)
-    state.crews.look_again(key)
+    state.crews.look_again(state.crews.by_queue.get(key, ()))
     state.happened_to_cluster("queue_resumed", queue=queue.name)
     queues.close_if_idle(queue)
     return Steered(command.queue, is_paused=False, is_duplicate=False)

@@ -90,7 +90,7 @@ def heartbeat(state: State, command: Heartbeat) -> Renewed | Refused:
     worker = _session(state, command.namespace, command.worker_id)
     if isinstance(worker, Refused):
         return worker
-    worker.node = command.node
+    state.crews.move(worker, command.node, state.ready)
     worker.last_heartbeat_ms = state.now.wall_ms
     worker.deadline_ms = state.now.cluster_ms + state.lease_ms
     state.sessions.move_to_end(worker.number)

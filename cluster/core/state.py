@@ -56,6 +56,7 @@ class State:
         "kinds",
         "lease_ms",
         "lost",
+        "machine_version",
         "memory_bytes_max",
         "newest_number",
         "newest_place",
@@ -81,6 +82,7 @@ class State:
         self.ring = Ring()  # The newest of all entries.
         self.units_left = 0  # How much that is due the entry may still do.
 
+        self.machine_version = 1  # Of the rules in force: see `versions.py`.
         self.spaces: dict[str, Space] = {}
         self.kinds = Kinds()
         self.ready = Ready()

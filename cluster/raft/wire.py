@@ -42,6 +42,7 @@ class Greeting(NamedTuple):
     incarnation: str
     http: str
     nonce: str  # Fresh for each connection.
+    machine_version: int  # The newest that the node's program supports: see `core/versions.py`.
 
 
 def pack_frame(channel: Channel, content: Any) -> bytes:
@@ -65,12 +66,20 @@ def parse_greeting(content: Any) -> Greeting:
         UnsupportedVersion: it speaks a newer wire version.
     """
     match content:
-        case [int(version), str(cluster_id), str(node_id), str(incarnation), str(http), str(nonce)]:
+        case [
+            int(version),
+            str(cluster_id),
+            str(node_id),
+            str(incarnation),
+            str(http),
+            str(nonce),
+            int(machine_version),
+        ]:
             if version != WIRE_VERSION:
                 raise UnsupportedVersion(
                     f"{node_id} speaks wire version {version}; this program speaks {WIRE_VERSION}"
                 )
-            return Greeting(version, cluster_id, node_id, incarnation, http, nonce)
+            return Greeting(version, cluster_id, node_id, incarnation, http, nonce, machine_version)
         case _:
             raise WireError("the first frame is not a greeting")
 

@@ -89,7 +89,7 @@ class Impostor(Stranger):
         super().__init__(nodes, victim=victim)
         self._security = Security(secret=secret)
         self.greeting = Greeting(
-            WIRE_VERSION, cluster_id, name, nodes.newest[name].incarnation, "", nonce
+            WIRE_VERSION, cluster_id, name, nodes.newest[name].incarnation, "", nonce, 1
         )
 
     async def __aenter__(self) -> Self:

@@ -28,9 +28,11 @@ from cluster.core.commands import (
     Register,
     Release,
     Report,
+    Resume,
     Retry,
     Submit,
     SubmittedTask,
+    Suspend,
     Tick,
 )
 from cluster.core.invariants import check
@@ -92,12 +94,13 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def new_worker(worker_id: str, options: dict[str, str]) -> tuple[Register, Offer]:
-    """`slots= queues= types= tags=`; it offers all of its slots, standing."""
+    """`slots= queues= types= tags= node=`; it offers all of its slots, standing."""
     slots = int(options.get("slots", "1"))
     queues = words(options.get("queues", "default"))
     types, tags = words(options.get("types", "")), words(options.get("tags", ""))
+    node = options.get("node", "node1")
     return (
-        Register(worker_id, worker_id, queues, types, tags, slots, "node1"),
+        Register(worker_id, worker_id, queues, types, tags, slots, node),
         Offer(worker_id, 1, slots, is_standing=True),
     )
 
@@ -106,7 +109,9 @@ VERBS: dict[str, Callable[[list[str], dict[str, str]], Command[Any]]] = {
     "submit": new_tasks,
     "offer": lambda names, to: Offer(names[0], int(to["epoch"]), int(to["slots"]), True),
     "poll": lambda names, to: Offer(names[0], int(to["epoch"]), int(to["slots"]), False),
-    "heartbeat": lambda names, _: Heartbeat(names[0], tuple(map(int, names[1:])), "node1"),
+    "heartbeat": lambda names, to: Heartbeat(
+        names[0], tuple(map(int, names[1:])), to.get("node", "node1")
+    ),
     "drain": lambda names, _: Drain(names[0]),
     "leave": lambda names, _: Leave(names[0]),
     "complete": lambda names, _: Complete(names[0], int(names[1]), b"42"),
@@ -121,6 +126,8 @@ VERBS: dict[str, Callable[[list[str], dict[str, str]], Command[Any]]] = {
     "retry_dead": lambda names, to: RetryDead(names[0], to.get("queue"), to.get("type")),
     "remove_dead": lambda names, _: RemoveDead(names[0]),
     "lead": lambda names, _: BeginTerm(names[0]),
+    "suspend-node": lambda names, _: Suspend(names[0]),
+    "resume-node": lambda names, _: Resume(names[0]),
     "after": lambda _, __: Tick(),
 }
 

@@ -17,7 +17,7 @@ from cluster import codec
 from cluster.core import ring, sweeping
 from cluster.core.accounting import Tally
 from cluster.core.commands import Cancel, Leave, Tick
-from cluster.core.crews import Crew, Crews
+from cluster.core.crews import Crew, Crews, Node
 from cluster.core.dead_letters import DeadLetters
 from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, Loader, UnknownVersion, dump
 from cluster.core.idempotency import Keys
@@ -50,6 +50,7 @@ NUMBERS = (
     *("now", "lease_ms", "heartbeat_ms"),
     *(
         "grace_until_ms",
+        "machine_version",
         "memory_bytes_max",
         "newest_number",
         "newest_place",
@@ -93,6 +94,7 @@ def content_of(machine):
         lines += [repr(task) for task in space.listing]
         lines += [f"{queue.name}: {queue.is_paused}" for queue in space.queues]
         lines += [f"{key}: {worker!r}" for key, worker in space.workers.items()]
+    lines.append(f"suspended: {sorted(machine.worker_nodes.items())}")
     lines += [f"ring: after {state.ring.dropped}", *map(str, state.ring)]
     lines += [repr(record) for record in (*state.operations, *state.keys)]
     return [*lines, f"sessions: {list(state.sessions)}, lost: {list(state.lost)}"]
@@ -225,9 +227,10 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
         *("submitted_ever", "removed_ever", "completed_ever"),
         *("by_status", "workers_active"),
     }
-    assert set(Crews.__slots__) == {"fresh", "by_profile", "by_queue", "of_worker"}
+    assert set(Crews.__slots__) == {"fresh", "by_profile", "by_queue", "nodes", "of_worker"}
+    assert set(Node.__slots__) == {"crews", "id", "is_suspended"}
     assert set(Crew.__slots__) == {
-        *("available", "markets", "members", "profile", "tags", "types"),
+        *("available", "markets", "members", "node", "profile", "tags", "types"),
     }
     assert set(Ready.__slots__) == {"markets", "by_queue"}
     assert set(Market.__slots__) == {"crews", "heads", "is_paused", "key", "lanes"}

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.core import ring
 from cluster.core.commands import Offer
-from cluster.core.crews import Crew
+from cluster.core.crews import Crew, Node
 from cluster.core.invariants import check
 from cluster.core.model import Kind, Run, TaskStatus, Worker, WorkerStatus
 from cluster.core.ready import Market, turn_of
@@ -145,7 +145,7 @@ FAULTS = {
     "attends other markets than it serves": lambda s: crew(s).markets.clear(),
     "is not known where it attends": lambda s: crew(s).markets[0].crews.clear(),
     "counts 0 members, 0 there": lambda s: s.crews.by_profile.update(
-        {("a", (), (), ()): Crew(("a", (), (), ()))}
+        {("a", (), (), (), "n"): Crew(("a", (), (), (), "n"), Node("n"))}
     ),
     "waits, and worker w has room": lambda s: s.crews.seat(worker(s), 1) or s.crews.fresh.clear(),
     "waits has timer 7 instead of": lambda s: setattr(task(s, "waits"), "timer", 7),

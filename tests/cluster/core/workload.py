@@ -17,11 +17,14 @@ from cluster.core.commands import (
     Heartbeat,
     Leave,
     Offer,
+    RaiseVersion,
     Register,
     Release,
     Report,
+    Resume,
     Retry,
     Submit,
+    Suspend,
     Tick,
 )
 from cluster.core.machine import Machine
@@ -38,6 +41,7 @@ from cluster.core.queue_commands import (
 QUEUES = ("default", "images")
 TYPES = ("resize", "mail", "sum")
 TAGS = ("gpu", "ssd")
+NODES = ("node1", "node2")
 WALL_MS = 1_700_000_000_000
 
 
@@ -66,11 +70,12 @@ def draw(rng: random.Random, index: int, machine: Machine) -> Command[Any]:
     ]
     stale = (f"task{rng.randint(max(0, index - 25), index)}", rng.randint(1, index))
     task_id, token = rng.choice([*leases, stale, stale, stale])
+    node = rng.choice(NODES)
     draws: tuple[tuple[int, Command[Any]], ...] = (
         (30, Submit(tuple(new_task(rng, index + n) for n in range(rng.randint(1, 3))))),
         (14, register(rng, worker_id)),
         (20, Offer(worker_id, index, rng.randint(0, 4), rng.random() < 0.6)),
-        (10, Heartbeat(worker_id, tokens, "node1")),
+        (10, Heartbeat(worker_id, tokens, node)),
         (1, Drain(worker_id)),
         (1, Leave(worker_id)),
         (12, Complete(task_id, token, b"result")),
@@ -85,6 +90,9 @@ def draw(rng: random.Random, index: int, machine: Machine) -> Command[Any]:
         (2, RetryDead(f"retry{index}", rng.choice((None, *QUEUES)), rng.choice((None, *TYPES)))),
         (1, RemoveDead(task_id)),
         (1, BeginTerm("node1")),
+        (3, Suspend(node)),
+        (3, Resume(node)),
+        (1, RaiseVersion(1)),
         (5, Tick()),
     )
     weights = [weight for weight, _ in draws]
@@ -94,7 +102,7 @@ def draw(rng: random.Random, index: int, machine: Machine) -> Command[Any]:
 def register(rng: random.Random, worker_id: str) -> Register:
     types = rng.choice(((), ("resize",), ("mail", "sum")))
     tags = rng.choice(((), ("gpu",), TAGS))
-    return Register(worker_id, worker_id, QUEUES, types, tags, rng.randint(1, 4), "node1")
+    return Register(worker_id, worker_id, QUEUES, types, tags, rng.randint(1, 4), rng.choice(NODES))
 
 
 def new_task(rng: random.Random, number: int) -> NewTask:

@@ -44,7 +44,7 @@ class Member:
         identity = claim(self.storage, node_id=node_id, incarnation=secrets.token_hex(8))
         self.thread = ThreadPoolExecutor(1)
         self.driver = Driver(
-            greeting=Greeting(WIRE_VERSION, "", node_id, identity.incarnation, "", ""),
+            greeting=Greeting(WIRE_VERSION, "", node_id, identity.incarnation, "", "", 1),
             addresses=addresses,
             start=Start(configuration=unformed(addresses)),
             bind=addresses[node_id],
