@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -25,26 +26,44 @@ _http_log = logging.getLogger("gateway.http")
 
 SHUTDOWN_SECONDS = 10.0  # What is in flight may take so long; a proposal waits 5 s at most.
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_SERVICE = web.AppKey("service", Service)
 
 
-def create_app(
-    replica: Replica, *, defaults: SubmitDefaults, lease_seconds: float = 15.0
-) -> web.Application:
-    """The gateway to *replica*, which the caller has started and stops after the application.
+@dataclass(slots=True, kw_only=True)
+class _Door:
+    """The way in, closed until there is a replica to ask."""
+
+    defaults: SubmitDefaults
+    lease_seconds: float
+    service: Service | None = None
+    reader: asyncio.Task[None] | None = None
+
+
+_DOOR = web.AppKey("door", _Door)
+
+
+def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.Application:
+    """The gateway, closed: but for `/livez` it answers 503 until `open_app` gives it a replica.
 
     *lease_seconds* is what workers are told, and must be the replica's own.
     """
     app = web.Application(middlewares=[_problems], client_max_size=BODY_BYTES_MAX)
-    service = Service(replica=replica, defaults=defaults, lease_seconds=lease_seconds)
-    app[_SERVICE] = service
+    app[_DOOR] = _Door(defaults=defaults, lease_seconds=lease_seconds)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _bound(route.handler))
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, _bound(route.handler))
-    app.cleanup_ctx.append(_watching)
     app.on_shutdown.append(_end_waiting)
+    app.on_cleanup.append(_close)
     return app
+
+
+def open_app(app: web.Application, replica: Replica) -> None:
+    """Serve *replica*, which the caller has started and stops after the application."""
+    door = app[_DOOR]
+    assert door.service is None, "a gateway is opened once"
+    service = Service(replica=replica, defaults=door.defaults, lease_seconds=door.lease_seconds)
+    door.service = service
+    door.reader = asyncio.create_task(service.watching.run(replica))
 
 
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
@@ -85,7 +104,10 @@ _http_log.addFilter(_is_worth_a_line)
 def _bound(handler: Handler) -> Answerer:
     @functools.wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await exchange(request, handler, request.app[_SERVICE])
+        service = request.app[_DOOR].service
+        if service is None:
+            return _while_closed(request)
+        return await exchange(request, handler, service)
 
     return answer
 
@@ -112,20 +134,29 @@ async def _problems(request: web.Request, handler: Answerer) -> web.StreamRespon
         return Problem("internal", "an unexpected error; the node's log has it").response()
 
 
-async def _watching(app: web.Application) -> AsyncIterator[None]:
-    """Own the event reader, and what callers who hung up left to be given back."""
-    service = app[_SERVICE]
-    reader = asyncio.create_task(service.watching.run(service.replica))
-    yield
-    await service.polls.close()
-    reader.cancel()
-    try:
-        await reader
-    except asyncio.CancelledError:
-        if not reader.cancelled():
-            raise
+def _while_closed(request: web.Request) -> web.Response:
+    """Answer what needs no replica: that the process lives."""
+    if request.path == "/livez":
+        return web.json_response({"status": "alive"})
+    raise Problem("starting", "the node is still loading its state; ask again, or ask another")
 
 
 async def _end_waiting(app: web.Application) -> None:
     """Let every long wait answer what it has: the node is stopping."""
-    app[_SERVICE].watching.close()
+    service = app[_DOOR].service
+    if service is not None:
+        service.watching.close()
+
+
+async def _close(app: web.Application) -> None:
+    """Give back what callers who hung up left, and end the event reader."""
+    door = app[_DOOR]
+    if door.service is None or door.reader is None:
+        return
+    await door.service.polls.close()
+    door.reader.cancel()
+    try:
+        await door.reader
+    except asyncio.CancelledError:
+        if not door.reader.cancelled():
+            raise

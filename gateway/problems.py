@@ -56,6 +56,7 @@ KINDS: Mapping[str, Kind] = {
     "queues_full": Kind(429, "Too many queues are paused"),
     "overloaded": Kind(429, "The node has too much to do"),
     "internal": Kind(500, "The gateway failed"),
+    "starting": Kind(503, "The node is loading its state: it did not happen"),
     "no_quorum": Kind(503, "The cluster has no quorum: it did not happen"),
     "not_caught_up": Kind(503, "This node is behind the asked-for index"),
     "outcome_unknown": Kind(504, "It may have happened: repeat it with the same id"),

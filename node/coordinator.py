@@ -12,13 +12,12 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from aiohttp import web
-
 from cluster.errors import QuorateError, StorageDamaged
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, serve
+from gateway.app import create_app, open_app, serve
 from gateway.defaults import SubmitDefaults
+from node.collector import tidied
 from node.config import Address
 from node.lifeline import announce
 from node.loops import stop_signal, unless_set
@@ -49,8 +48,13 @@ async def run_node(settings: NodeSettings) -> int:
         StorageError: the data directory cannot be used.
         ConfigurationError: the settings contradict each other.
     """
+    with tidied():
+        return await _run(settings)
+
+
+async def _run(settings: NodeSettings) -> int:
     asked_to_stop = stop_signal()
-    async with _replica(settings) as replica, _gateway(settings, replica):
+    async with _node(settings) as replica:
         announce(listening=str(settings.http))
         log.info(
             "answers at http://%s, speaks Raft at %s",
@@ -67,32 +71,33 @@ async def run_node(settings: NodeSettings) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _replica(settings: NodeSettings) -> AsyncIterator[Replica]:
-    with _explained(settings.replica.raft_bind or _own_raft(settings), "--raft-bind"):
-        try:
-            replica = await Replica.start(settings.replica)
-        except StorageDamaged as error:
-            announce(damaged=str(error))
-            raise
+async def _node(settings: NodeSettings) -> AsyncIterator[Replica]:
+    """Answer at once that the process lives; serve once the replica has its state."""
+    app = create_app(defaults=settings.defaults, lease_seconds=settings.replica.lease_seconds)
+    with _explained(str(settings.http), "--http"):
+        runner = await serve(app, settings.http.host, settings.http.port)
     try:
+        replica = await _start(settings)
+    except BaseException:
+        await runner.cleanup()
+        raise
+    try:
+        open_app(app, replica)
         yield replica
     finally:
+        await runner.cleanup()
         with _bounded("leaving the cluster"):
             async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
                 await replica.stop()
 
 
-@contextlib.asynccontextmanager
-async def _gateway(settings: NodeSettings, replica: Replica) -> AsyncIterator[web.AppRunner]:
-    app = create_app(
-        replica, defaults=settings.defaults, lease_seconds=settings.replica.lease_seconds
-    )
-    with _explained(str(settings.http), "--http"):
-        runner = await serve(app, settings.http.host, settings.http.port)
-    try:
-        yield runner
-    finally:
-        await runner.cleanup()
+async def _start(settings: NodeSettings) -> Replica:
+    with _explained(settings.replica.raft_bind or _own_raft(settings), "--raft-bind"):
+        try:
+            return await Replica.start(settings.replica)
+        except StorageDamaged as error:
+            announce(damaged=str(error))
+            raise
 
 
 @contextlib.contextmanager

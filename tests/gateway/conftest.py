@@ -12,10 +12,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, serve
+from gateway.app import create_app, open_app, serve
 from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id
 
@@ -56,10 +57,18 @@ async def replica(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rep
     await replica.stop()
 
 
+async def serve_replica(replica: Replica) -> web.AppRunner:
+    """A gateway to *replica*, on a free port."""
+    app = create_app(defaults=SubmitDefaults())
+    runner = await serve(app, "127.0.0.1", 0)
+    open_app(app, replica)
+    return runner
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def url(replica: Replica) -> AsyncIterator[str]:
     """Where the gateway to the replica answers."""
-    runner = await serve(create_app(replica, defaults=SubmitDefaults()), "127.0.0.1", 0)
+    runner = await serve_replica(replica)
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
 

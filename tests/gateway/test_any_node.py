@@ -14,9 +14,8 @@ import pytest_asyncio
 
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, serve
 from gateway.client import Client
-from gateway.defaults import SubmitDefaults
+from tests.gateway.conftest import serve_replica
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,10 +38,7 @@ async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[s
             for id_ in members
         )
     )
-    runners = [
-        await serve(create_app(replica, defaults=SubmitDefaults()), "127.0.0.1", 0)
-        for replica in replicas
-    ]
+    runners = [await serve_replica(replica) for replica in replicas]
     by_id = {
         replica.node_id: f"http://127.0.0.1:{runner.addresses[0][1]}"
         for replica, runner in zip(replicas, runners, strict=True)

@@ -12,18 +12,18 @@ from cluster.answers import Consistency
 from cluster.core.queries import Count
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, serve
+from gateway.app import create_app, open_app, serve
 from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_taken_port_is_the_callers_error(replica: Replica, url: str) -> None:
+async def test_a_taken_port_is_the_callers_error(url: str) -> None:
     port = int(url.rpartition(":")[2])
 
     with pytest.raises(OSError, match="address already in use") as raised:
-        await serve(create_app(replica, defaults=SubmitDefaults()), "127.0.0.1", port)
+        await serve(create_app(defaults=SubmitDefaults()), "127.0.0.1", port)
 
     assert raised.value.errno == errno.EADDRINUSE
 
@@ -63,8 +63,39 @@ async def test_the_cluster_page_is_this_nodes_own_view(http: aiohttp.ClientSessi
     assert "Quorate-Applied-Index" not in answer.headers
 
 
+async def test_while_a_node_loads_its_state_it_says_that_it_lives_and_nothing_else(
+    replica: Replica,
+) -> None:
+    app = create_app(defaults=SubmitDefaults())
+    runner = await serve(app, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession(url) as http:
+        async with http.get("/livez") as alive:
+            assert (alive.status, await alive.json()) == (200, {"status": "alive"})
+        for path in ("/readyz", "/health", "/tasks", "/cluster"):
+            async with http.get(path) as answer:
+                problem = await answer.json(content_type=None)
+            assert (answer.status, problem["code"]) == (503, "starting")
+            assert answer.headers["Retry-After"] == "1"
+
+        open_app(app, replica)
+        async with http.get("/tasks") as answer:
+            assert answer.status == 200
+    await runner.cleanup()
+
+
+async def test_a_node_that_never_loaded_its_state_stops() -> None:
+    runner = await serve(create_app(defaults=SubmitDefaults()), "127.0.0.1", 0)
+
+    await runner.cleanup()
+
+    assert runner.addresses == []
+
+
 async def test_stopping_lets_long_waits_answer(replica: Replica, queue: str) -> None:
-    runner = await serve(create_app(replica, defaults=SubmitDefaults()), "127.0.0.1", 0)
+    app = create_app(defaults=SubmitDefaults())
+    runner = await serve(app, "127.0.0.1", 0)
+    open_app(app, replica)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with aiohttp.ClientSession(url) as http:
         async with http.post("/workers", json={"queues": [queue]}) as answer:
@@ -81,8 +112,9 @@ async def test_stopping_lets_long_waits_answer(replica: Replica, queue: str) -> 
 async def test_a_bug_is_a_problem_for_the_client_and_a_trace_for_the_log(
     replica: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = create_app(replica, defaults="not what it should be")  # type: ignore[arg-type]
+    app = create_app(defaults="not what it should be")  # type: ignore[arg-type]
     runner = await serve(app, "127.0.0.1", 0)
+    open_app(app, replica)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with (
         aiohttp.ClientSession(url) as http,
@@ -103,7 +135,9 @@ async def test_without_a_quorum_writes_and_reads_say_so_and_own_pages_answer(
         assert call.__kwdefaults__ is not None
         monkeypatch.setitem(call.__kwdefaults__, "timeout_seconds", 0.05)
     replica = await Replica.start(minority)
-    runner = await serve(create_app(replica, defaults=SubmitDefaults()), "127.0.0.1", 0)
+    app = create_app(defaults=SubmitDefaults())
+    runner = await serve(app, "127.0.0.1", 0)
+    open_app(app, replica)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     expected = {
         ("GET", "/tasks"): 503,
