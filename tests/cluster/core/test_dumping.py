@@ -43,7 +43,7 @@ from cluster.core.queues import Queue, Queues
 from cluster.core.ready import Lane, Market, Ready
 from cluster.core.ring import Ring
 from cluster.core.state import Space, State
-from tests.cluster.core.test_stateful import Clients
+from tests.cluster.core.test_stateful import HEARTBEAT_MS, LEASE_MS, STEPS, Clients
 from tests.cluster.core.workload import entries
 
 NUMBERS = (
@@ -152,14 +152,12 @@ class Copies(Clients):
 
     def __init__(self):
         super().__init__()
-        self.copy = Machine(lease_ms=1_000, heartbeat_ms=300)
+        self.copy = Machine(lease_ms=LEASE_MS, heartbeat_ms=HEARTBEAT_MS)
 
-    def do(self, command):
-        reply = super().do(command)
-        times = {"cluster_time_ms": self.time_ms, "wall_time_ms": self.time_ms}
-        applied = self.copy.apply_entry([command], index=self.index, term=1, **times)
-        assert applied == ((reply,), tuple(self.machine.state.events))
-        return reply
+    def do(self, *commands):
+        applied = super().do(*commands)
+        assert self.copy.apply_entry(commands, **self.moment()) == applied
+        return applied
 
     @rule()
     def dump(self):
@@ -171,7 +169,7 @@ class Copies(Clients):
 
 TestCopies = Copies.TestCase
 TestCopies.settings = settings(
-    max_examples=max(1, EXAMPLES // 4), stateful_step_count=40, deadline=None
+    max_examples=max(1, EXAMPLES // 4), stateful_step_count=STEPS, deadline=None
 )
 
 
