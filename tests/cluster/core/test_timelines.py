@@ -145,9 +145,8 @@ def test_a_timeline_counts_its_entries_and_tells_their_errors():
 
 
 def test_every_kind_of_event_about_a_task_is_told_or_left_out():
-    about_tasks = {
-        kind for kind in EVENT_KINDS if not kind.startswith(("queue_", "worker_", "leader_"))
-    }
+    others = ("queue_", "worker_", "leader_", "node_")
+    about_tasks = {kind for kind in EVENT_KINDS if not kind.startswith(others)}
     told = {
         kind
         for kind in about_tasks - {"submitted", *timelines.LEAVE_NO_ENTRY}
