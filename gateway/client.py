@@ -109,8 +109,14 @@ class Client:
 
     async def workers(self) -> list[Object]:
         """Every worker's session."""
-        listed: list[Object] = (await self._call("GET", "/workers"))["workers"]
-        return listed
+        listed: list[Object] = []
+        query: dict[str, str] = {}
+        while True:
+            page = await self._call("GET", "/workers", query=query)
+            listed += page["workers"]
+            if page["next"] is None:
+                return listed
+            query = {"cursor": page["next"]}
 
     async def health(self) -> Object:
         """One node's health page; `status` says "unhealthy" when it has no quorum."""

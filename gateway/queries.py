@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from multidict import MultiMapping
 
 from cluster.answers import Consistency
 from cluster.core.model import TaskStatus
-from cluster.core.queries import ListTasks
+from cluster.core.queries import ListTasks, ListWorkers
 from gateway import checks
 from gateway.fields import Fields
 from gateway.problems import FieldError, invalid
@@ -18,6 +18,7 @@ from gateway.schema import WAIT_SECONDS_MAX, check_name, check_type
 
 LIST_LIMIT = 50
 LIST_LIMIT_MAX = 1_000  # A higher one is capped, not refused.
+TASKS, WORKERS = "t", "w"  # How cursors of these lists begin: one of another list is refused.
 STATUSES: Mapping[str, TaskStatus] = {status.value: status for status in TaskStatus}
 UNSERVED_LISTING = frozenset({"parent"})
 
@@ -41,11 +42,23 @@ def listing(query: MultiMapping[str]) -> tuple[ListTasks, Reading]:
         type=fields.optional("type", check_type, None),
         worker_id=fields.optional("worker", checks.uuid, None),
         limit=fields.optional("limit", _check_limit, LIST_LIMIT),
-        cursor=fields.optional("cursor", _check_cursor, None),
+        cursor=fields.optional("cursor", _check_cursor(TASKS), None),
     )
     reading = _reading(fields)
     fields.close(unserved=UNSERVED_LISTING)
     return tasks, reading
+
+
+def roster(query: MultiMapping[str]) -> tuple[ListWorkers, Reading]:
+    """A page of the workers, and how fresh it must be. All of them, unless there are very many."""
+    fields = query_fields(query)
+    workers = ListWorkers(
+        limit=fields.optional("limit", _check_limit, LIST_LIMIT_MAX),
+        cursor=fields.optional("cursor", _check_cursor(WORKERS), None),
+    )
+    reading = _reading(fields)
+    fields.close()
+    return workers, reading
 
 
 def task_reading(query: MultiMapping[str]) -> tuple[float, Reading]:
@@ -78,9 +91,9 @@ def query_fields(query: MultiMapping[str]) -> Fields:
     return Fields(dict(query), what="the query")
 
 
-def cursor_text(cursor: int | None) -> str | None:
+def cursor_text(list_: str, cursor: int | None) -> str | None:
     """A cursor as clients carry it: opaque, so that it may change its meaning."""
-    return None if cursor is None else f"c{cursor:x}"
+    return None if cursor is None else f"{list_}{cursor:x}"
 
 
 def _check_limit(value: object) -> int:
@@ -88,10 +101,13 @@ def _check_limit(value: object) -> int:
     return min(asked, LIST_LIMIT_MAX)
 
 
-def _check_cursor(value: object) -> int:
-    if isinstance(value, str) and re.fullmatch(r"c[0-9a-f]{1,15}", value):
-        return int(value[1:], 16)
-    raise checks.refused("must be what `next` of an earlier page said")
+def _check_cursor(list_: str) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(rf"{list_}[0-9a-f]{{1,15}}", value):
+            return int(value[1:], 16)
+        raise checks.refused("must be what `next` of an earlier page of this list said")
+
+    return check
 
 
 def _reading(fields: Fields) -> Reading:

@@ -56,7 +56,11 @@ async def list_tasks(call: Call) -> Reply:
     query, reading = queries.listing(call.request.query)
     answered = await _page(call, query, reading)
     tasks = [render.task(view) for view in answered.value.tasks]
-    page = {"tasks": tasks, "count": len(tasks), "next": queries.cursor_text(answered.value.next)}
+    page = {
+        "tasks": tasks,
+        "count": len(tasks),
+        "next": queries.cursor_text(queries.TASKS, answered.value.next),
+    }
     return Reply(page, headers=read_headers(answered, reading))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.core.commands import Leave
-from cluster.core.queries import GetWorker, ListWorkers
+from cluster.core.queries import GetWorker
 from gateway import queries, render, schema
 from gateway.exchange import Call, Reply
 from gateway.outcomes import read_headers, write_headers
@@ -13,11 +13,12 @@ HEARTBEATS_PER_LEASE = 3  # Two may be lost on the way without harm.
 
 
 async def list_workers(call: Call) -> Reply:
-    """`GET /workers`: every session, the lost ones that are still remembered included."""
-    reading = queries.reading(call.request.query)
-    answered = await call.service.read(ListWorkers(), reading)
-    workers = [render.worker(view) for view in answered.value]
-    page = {"workers": workers, "count": len(workers)}
+    """`GET /workers`: a page of the sessions, the lost ones that are still remembered included."""
+    query, reading = queries.roster(call.request.query)
+    answered = await call.service.read(query, reading)
+    workers = [render.worker(view) for view in answered.value.workers]
+    following = queries.cursor_text(queries.WORKERS, answered.value.next)
+    page = {"workers": workers, "count": len(workers), "next": following}
     return Reply(page, headers=read_headers(answered, reading))
 
 

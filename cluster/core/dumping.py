@@ -92,7 +92,7 @@ def _contents(machine: Machine) -> Iterator[tuple[Any, ...]]:
             yield "paused", *names
         for tasks in _batches(space.listing, _task_bytes):
             yield "tasks", *_tasks_and_runs(tasks)
-        for workers in _batches(space.workers.values(), _worker_bytes):
+        for workers in _batches(space.roster, _worker_bytes):
             yield "workers", *_columns(workers)
     yield "ring", *state.ring.dropped, len(state.ring)
     for events in _batches(state.ring, ring.bytes_of):
@@ -301,6 +301,7 @@ class Loader:
             worker.id = self._one(worker.id)
             worker.leases = self._leases(worker.leases)  # They came as pairs.
             space.workers[worker.id] = self._workers[worker.number] = worker
+            space.roster.add(worker)
             if worker.status is WorkerStatus.ACTIVE:
                 space.tally.workers_active += 1
                 state.crews.enlist(worker, state.ready)

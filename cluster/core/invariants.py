@@ -23,7 +23,7 @@ from cluster.core.model import (
     due_key,
 )
 from cluster.core.ready import PLACE_STEP, Market, by_turn, market_key, turn_of
-from cluster.core.state import State, by_timeout
+from cluster.core.state import State, by_number, by_timeout
 
 
 def check(machine: Machine) -> list[str]:
@@ -61,11 +61,13 @@ def _spaces(state: State) -> Iterator[str]:
         there = tally.submitted_ever - tally.removed_ever
         if there != len(space.tasks):
             yield f"{name}: {there} tasks submitted and not removed, {len(space.tasks)} there"
+        if sorted(space.workers.values(), key=by_number) != list(space.roster):
+            yield f"{name}: the roster is not the workers in order of registration"
         active = sum(worker.status is WorkerStatus.ACTIVE for worker in space.workers.values())
         if tally.workers_active != active:
             yield f"{name}: {tally.workers_active} workers counted as active, {active} there"
         listed = [task.id for task in space.listing]
-        if listed != [task.id for task in sorted(space.tasks.values(), key=_number)]:
+        if listed != [task.id for task in sorted(space.tasks.values(), key=by_number)]:
             yield f"{name}: the listing is not the tasks in order of submission"
 
 
@@ -278,10 +280,6 @@ def _all_tasks(state: State) -> Iterator[tuple[str, Task]]:
 def _all_workers(state: State) -> Iterator[Worker]:
     for space in state.spaces.values():
         yield from space.workers.values()
-
-
-def _number(task: Task) -> int:
-    return task.number
 
 
 _RULES = (

@@ -88,6 +88,13 @@ class TaskPage(NamedTuple):
     next: int | None
 
 
+class WorkerPage(NamedTuple):
+    """Workers, oldest first, and where the next page begins."""
+
+    workers: tuple[WorkerView, ...]
+    next: int | None
+
+
 class Counts(NamedTuple):
     """How much there is: by status, and how many were ever completed."""
 
@@ -152,9 +159,11 @@ class GetWorker(Query[WorkerView | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class ListWorkers(Query[tuple[WorkerView, ...]]):
-    """Every session, the lost ones that are still remembered included, oldest first."""
+class ListWorkers(Query[WorkerPage]):
+    """Sessions, the lost ones that are still remembered included, oldest first."""
 
+    limit: int = 1_000
+    cursor: int | None = None  # What the page before handed back.
     namespace: str = DEFAULT_NAMESPACE
 
 

@@ -60,6 +60,7 @@ def register(state: State, command: Register) -> Registered | Refused:
     )
     space = state.open_space(worker.namespace)
     space.workers[worker.id] = worker
+    space.roster.add(worker)
     state.bytes_used += sizes.worker_bytes(worker)
     space.tally.workers_active += 1
     state.sessions[worker.number] = worker
@@ -145,6 +146,7 @@ def leave(state: State, command: Leave) -> Left | Refused:
         leasing.give_back(state, space.tasks[task_id], why="worker left")
     del state.sessions[worker.number]
     del space.workers[worker.id]
+    space.roster.remove(worker)
     state.bytes_used -= sizes.worker_bytes(worker)
     return Left(task_ids)
 
@@ -183,7 +185,9 @@ def remember(state: State, worker: Worker) -> None:
 def forget(state: State, worker: Worker) -> None:
     """Drop a lost worker out of sight."""
     del state.lost[worker.number]
-    del state.spaces[worker.namespace].workers[worker.id]
+    space = state.spaces[worker.namespace]
+    del space.workers[worker.id]
+    space.roster.remove(worker)
     state.bytes_used -= sizes.worker_bytes(worker)
 
 

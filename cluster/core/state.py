@@ -25,6 +25,7 @@ from cluster.core.ring import Ring
 from cluster.core.table import Table
 
 _new = tuple.__new__
+by_number = attrgetter("number")
 by_timer = attrgetter("timer")
 by_timeout = attrgetter("run.timeout")
 
@@ -32,11 +33,12 @@ by_timeout = attrgetter("run.timeout")
 class Space:
     """What belongs to one namespace."""
 
-    __slots__ = ("dead", "listing", "queues", "tally", "tasks", "workers")
+    __slots__ = ("dead", "listing", "queues", "roster", "tally", "tasks", "workers")
 
     def __init__(self) -> None:
         self.tasks: Table[Task] = Table()
         self.workers: dict[str, Worker] = {}
+        self.roster: Ordered[Worker] = Ordered(by_number)  # In order of registration.
         self.listing = Listing()
         self.queues = Queues()
         self.dead = DeadLetters()

@@ -18,6 +18,7 @@ from cluster.core.queries import (
     TaskPage,
     TaskView,
     WorkerLeases,
+    WorkerPage,
     WorkerView,
 )
 from cluster.core.state import State
@@ -53,9 +54,20 @@ def get_worker(state: State, query: GetWorker) -> WorkerView | None:
     return None if worker is None else _worker(worker)
 
 
-def list_workers(state: State, query: ListWorkers) -> tuple[WorkerView, ...]:
-    """Every worker that is remembered, oldest first."""
-    return tuple(_worker(worker) for worker in state.space(query.namespace).workers.values())
+def list_workers(state: State, query: ListWorkers) -> WorkerPage:
+    """A page of the workers. Its cursor is the number of the last one on it."""
+    bound = query.cursor or 0
+    following = state.space(query.namespace).roster.after(bound)
+    found: list[WorkerView] = []
+    examined = 0
+    for worker in following:
+        bound = worker.number
+        found.append(_worker(worker))
+        examined += 1 + len(worker.leases)  # A page names the tasks that they run as well.
+        if len(found) >= query.limit or examined >= EXAMINED_MAX:
+            break
+    is_more = next(following, None) is not None
+    return WorkerPage(tuple(found), bound if is_more else None)
 
 
 def worker_leases(state: State, query: WorkerLeases) -> tuple[Lease, ...]:

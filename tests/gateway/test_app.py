@@ -128,6 +128,22 @@ async def test_a_bug_is_a_problem_for_the_client_and_a_trace_for_the_log(
     assert [record.message for record in caplog.records] == ["POST /tasks failed"]
 
 
+async def test_a_read_that_is_linearizable_waits_for_its_index_all_the_same(
+    http: aiohttp.ClientSession, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Replica.read.__kwdefaults__ is not None
+    monkeypatch.setitem(Replica.read.__kwdefaults__, "timeout_seconds", 0.05)
+    index = replica.status().applied_index
+
+    async with http.get("/tasks", params={"min_index": index}) as reached:
+        assert reached.status == 200
+    async with http.get("/tasks", params={"min_index": index + 1_000_000}) as ahead:
+        problem = await ahead.json(content_type=None)
+
+    assert (ahead.status, problem["code"]) == (503, "not_caught_up")
+    assert f"not yet {index + 1_000_000}" in problem["detail"]
+
+
 async def test_without_a_quorum_writes_and_reads_say_so_and_own_pages_answer(
     minority: ReplicaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +159,8 @@ async def test_without_a_quorum_writes_and_reads_say_so_and_own_pages_answer(
         ("GET", "/tasks"): 503,
         ("GET", "/tasks?consistency=stale"): 200,
         ("GET", "/tasks?consistency=stale&min_index=99"): 503,
+        ("GET", "/workers?consistency=stale&min_index=99"): 503,
+        ("GET", f"/tasks/{new_id()}?consistency=stale&min_index=99"): 503,
         ("DELETE", f"/tasks/{new_id()}"): 503,
         ("POST", "/workers"): 503,
         ("POST", f"/workers/{new_id()}/lease"): 503,
@@ -164,6 +182,9 @@ async def test_without_a_quorum_writes_and_reads_say_so_and_own_pages_answer(
 
     assert statuses == expected
     assert codes["/tasks"] == codes["/workers"] == "no_quorum"
-    assert codes["/tasks?consistency=stale&min_index=99"] == "not_caught_up"
+    behind = {path for path in codes if path.endswith("min_index=99")}
+    assert [(codes[path], headers[path]["Retry-After"]) for path in behind] == [
+        ("not_caught_up", "1")
+    ] * 3
     assert headers["/tasks"]["Retry-After"] == "1"
     assert headers["/tasks?consistency=stale"]["Quorate-Staleness"] == "inf"

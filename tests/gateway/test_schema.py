@@ -239,9 +239,10 @@ def test_a_workers_wrong_member_is_named(call: Callable[[], object], field: str)
         ({"limit": "1e3"}, "limit"),
         ({"limit": "٣"}, "limit"),
         ({"limit": "9" * 40}, "limit"),
-        ({"cursor": "c"}, "cursor"),
-        ({"cursor": "c-1"}, "cursor"),
+        ({"cursor": "t"}, "cursor"),
+        ({"cursor": "t-1"}, "cursor"),
         ({"cursor": "17"}, "cursor"),
+        ({"cursor": "w17"}, "cursor"),
         ({"worker": "w1"}, "worker"),
         ({"queue": "a b"}, "queue"),
         ({"consistency": "eventual"}, "consistency"),
@@ -283,9 +284,16 @@ def test_a_read_is_linearizable_unless_it_says_otherwise() -> None:
 
 
 def test_a_cursor_reads_back() -> None:
-    written = queries.cursor_text(123_456)
-    assert written is not None
+    of_tasks, of_workers = (queries.cursor_text(each, 123_456) for each in "tw")
+    assert of_tasks is not None
+    assert of_workers is not None
 
-    tasks, _ = queries.listing(MultiDict(cursor=written))
+    tasks, _ = queries.listing(MultiDict(cursor=of_tasks))
+    workers, _ = queries.roster(MultiDict(cursor=of_workers))
 
-    assert tasks.cursor == 123_456
+    assert tasks.cursor == workers.cursor == 123_456
+
+
+@pytest.mark.parametrize("query", [{"cursor": "t17"}, {"limit": "0"}, {"status": "lost"}])
+def test_a_wrong_page_of_workers_is_named(query: dict[str, str]) -> None:
+    assert complaints(lambda: queries.roster(MultiDict(query))).keys() == query.keys()

@@ -11,6 +11,7 @@ import pytest
 from cluster.answers import Consistency
 from cluster.core.queries import GetWorker
 from cluster.replica import Replica
+from gateway.client import Client
 from gateway.ids import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,6 +69,24 @@ async def test_a_worker_that_says_nothing_serves_everything_of_the_default_queue
     assert (worker["queues"], worker["types"], worker["slots"]) == (["default"], [], 1)
     assert worker in listed["workers"]
     assert listed["count"] == len(listed["workers"])
+
+
+async def test_workers_are_listed_page_by_page(
+    http: aiohttp.ClientSession, url: str, queue: str
+) -> None:
+    ids = [await register(http, queue) for _ in range(5)]
+
+    listed, path = [], "/workers?limit=2"
+    while path:
+        _, page = await call(http, "GET", path)
+        assert page["count"] == len(page["workers"]) <= 2
+        listed += [worker["id"] for worker in page["workers"]]
+        path = page["next"] and f"/workers?limit=2&cursor={page['next']}"
+    async with Client([url]) as client:
+        all_at_once = [worker["id"] for worker in await client.workers()]
+
+    assert listed == all_at_once
+    assert [worker_id for worker_id in listed if worker_id in ids] == ids
 
 
 async def test_a_repeated_registration_is_the_same_worker(

@@ -220,7 +220,9 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
         *("events", "units_left"),  # Of the entry that is being applied.
     }
     assert set(Ring.__slots__) == {"dropped", "_events", "bytes_used"}
-    assert set(Space.__slots__) == {"listing", "tally", "tasks", "workers", "queues", "dead"}
+    assert set(Space.__slots__) == {
+        *("listing", "roster", "tally", "tasks", "workers", "queues", "dead")
+    }
     assert set(Tally.__slots__) == {
         *("submitted_ever", "removed_ever", "completed_ever"),
         *("by_status", "workers_active"),
@@ -270,8 +272,9 @@ def test_every_field_of_a_worker_is_kept():
     worker.status = WorkerStatus.LOST
     worker.seat = None
     machine = Machine()
-    machine.state.spaces["s"] = Space()
-    machine.state.spaces["s"].workers[worker.id] = worker
+    space = machine.state.spaces["s"] = Space()
+    space.workers[worker.id] = worker
+    space.roster.add(worker)
     machine.state.lost[worker.number] = worker
 
     (loaded,) = load(msgpacked(dump(machine))).state.spaces["s"].workers.values()

@@ -91,6 +91,7 @@ FAULTS = {
     "7 workers counted as active, 1 there": lambda s: setattr(
         s.spaces["default"].tally, "workers_active", 7
     ),
+    "the roster is not the workers": lambda s: s.spaces["default"].roster.remove(worker(s)),
     "the listing is not the tasks": lambda s: s.spaces["default"].listing.remove(task(s, "waits")),
     "page 0 of the listing counts other tasks": lambda s: page(s).types.update(t=1),
     "page 0 of the listing counts other": lambda s: page(s).queues.update(default=1),

@@ -295,7 +295,7 @@ class Clients(RuleBasedStateMachine):
 
     def workers_are_what_they_should_be(self):
         workers = self.reference.workers.values()
-        views = self.machine.answer(ListWorkers())
+        views = self.machine.answer(ListWorkers()).workers
         assert [worker_of(view) for view in views] == [expected_worker(each) for each in workers]
         for worker in workers:
             leases = self.machine.answer(WorkerLeases(worker.id))

@@ -1,6 +1,6 @@
 """What can be asked."""
 
-from cluster.core.commands import Cancel, Drain, Submit
+from cluster.core.commands import Cancel, Drain, Leave, Submit
 from cluster.core.model import NewTask, TaskStatus
 from cluster.core.queries import (
     Count,
@@ -15,6 +15,11 @@ from cluster.core.queries import (
 def listed(driver, **filters):
     page = driver.machine.answer(ListTasks(**filters))
     return [task.id for task in page.tasks], page.next
+
+
+def roll(driver, **page):
+    answer = driver.machine.answer(ListWorkers(**page))
+    return [worker.id for worker in answer.workers], answer.next
 
 
 def test_what_is_not_there_is_none(driver):
@@ -151,7 +156,37 @@ def test_workers_are_listed_oldest_first(driver):
     driver.register("v")
     driver.register("u")
 
-    assert [worker.id for worker in driver.machine.answer(ListWorkers())] == ["v", "u"]
+    assert roll(driver) == (["v", "u"], None)
+
+
+def test_a_page_of_workers_ends_at_its_limit_and_the_next_goes_on(driver):
+    for worker_id in "edcba":
+        driver.register(worker_id)
+
+    first, cursor = roll(driver, limit=2)
+    driver.do(Leave("d"))
+    driver.do(Leave("c"))
+    driver.register("f")
+    second, cursor = roll(driver, limit=2, cursor=cursor)
+    third, end = roll(driver, limit=2, cursor=cursor)
+
+    assert (first, second, third, end) == (["e", "d"], ["b", "a"], ["f"], None)
+
+
+def test_a_page_of_workers_names_five_thousand_tasks_or_so_at_most(driver):
+    for worker_id in "abcdefgh":
+        driver.worker(worker_id, slots=1_000)
+    for batch in range(8):
+        driver.submit(*(f"{batch}-{n}" for n in range(1_000)))
+
+    first, cursor = roll(driver)
+    second, end = roll(driver, cursor=cursor)
+
+    assert (first, second, end) == (list("abcde"), list("fgh"), None)
+
+
+def test_where_no_worker_is_a_page_is_empty(driver):
+    assert roll(driver) == ([], None)
 
 
 def test_counts_name_every_status(driver):

@@ -65,7 +65,7 @@ def draw(rng: random.Random, index: int, machine: Machine) -> Command[Any]:
     tokens = (*(token for token in held if rng.random() < 0.9), index)
     leases = [
         (lease.task_id, lease.token)
-        for worker in machine.answer(ListWorkers())
+        for worker in machine.answer(ListWorkers()).workers
         for lease in machine.answer(WorkerLeases(worker.id))
     ]
     stale = (f"task{rng.randint(max(0, index - 25), index)}", rng.randint(1, index))
