@@ -18,16 +18,20 @@ class Shared:
 class Kinds:
     """The kinds of all tasks that are kept, and no others."""
 
-    __slots__ = ("shared",)
+    __slots__ = ("_newest", "shared")
 
     def __init__(self) -> None:
         self.shared: dict[Kind, Shared] = {}
+        self._newest: Shared | None = None  # What was held last is mostly held again.
 
     def hold(self, kind: Kind) -> Shared:
         """The one record of all that equal *kind*, with one more task counted."""
-        shared = self.shared.get(kind)
-        if shared is None:
-            shared = self.shared[kind] = Shared(kind)
+        shared = self._newest
+        if shared is None or shared.kind is not kind:
+            shared = self.shared.get(kind)
+            if shared is None:
+                shared = self.shared[kind] = Shared(kind)
+            self._newest = shared
         shared.tasks += 1
         return shared
 
@@ -38,4 +42,5 @@ class Kinds:
         if shared.tasks:
             return False
         del self.shared[kind]
+        self._newest = None
         return True
