@@ -9,7 +9,7 @@ import gc
 import random
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -17,7 +17,6 @@ from cluster import codec
 from cluster.core.commands import BeginTerm, Command, Complete, Offer, Register, Submit
 from cluster.core.machine import Applied, Machine
 from cluster.core.model import SLOTS_MAX, NewTask, Policy
-from cluster.core.queries import WorkerLeases
 
 ENTRY_COMMANDS = 100
 CALLS_PER_TIDYING = 100  # Of the collector: a node at full speed does so many in a second.
@@ -43,6 +42,7 @@ class Driver:
         self.now_ms = 0
         self.phase = ""
         self._untidied = 0
+        self._leased: deque[tuple[str, int]] = deque()  # What the worker holds.
         self.taken_ns: Counter[str] = Counter()  # By step.
         self.longest_ns: Counter[str] = Counter()  # By phase and step.
         self.do(BeginTerm("node1", LEASE_MS, LEASE_MS))
@@ -67,6 +67,11 @@ class Driver:
             ),
         )
         self.timed("seal", lambda: self._seal(raw, applied))
+        self._leased.extend(
+            (str(event.task_id), int(event.lease_token or 0))
+            for event in applied.events
+            if event.kind == "leased"
+        )
         self.tidy_at_times()
         return applied
 
@@ -99,10 +104,10 @@ class Driver:
 
     def complete(self) -> int:
         """Complete what the worker was given longest ago; returns how many that were."""
-        leases = self.machine.answer(WorkerLeases(WORKER))[:ENTRY_COMMANDS]
-        if leases:
-            self.do(*[Complete(lease.task_id, lease.token, RESULT, "json") for lease in leases])
-        return len(leases)
+        oldest = [self._leased.popleft() for _ in range(min(ENTRY_COMMANDS, len(self._leased)))]
+        if oldest:
+            self.do(*[Complete(task_id, token, RESULT, "json") for task_id, token in oldest])
+        return len(oldest)
 
     def _seal(self, raw: bytes, applied: Applied) -> None:
         self.machine.seal(raw, codec.pack_outcome(applied.replies, applied.events))
