@@ -9,10 +9,12 @@ import pytest
 
 from cluster.answers import Consistency
 from cluster.core.commands import Cancel, Refused, Submitted
+from cluster.core.model import Position
 from cluster.core.queries import Count, GetTask
 from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, OutcomeUnknown
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
+from cluster.watching import From
 from tests.cluster.conftest import MakeCluster, a_task
 
 
@@ -160,6 +162,29 @@ async def test_a_watch_sees_what_was_applied_after_it_began(cluster: MakeCluster
                 break
     assert event.kind == "submitted"
     watch.close()
+
+
+async def test_a_reader_goes_on_at_any_node_after_what_it_saw_at_another(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3)
+    commands = [a_task() for _ in range(30)]
+    position: Position | From = From.OLDEST
+    told: list[str | None] = []
+
+    for part, replica in enumerate(nodes.replicas.values()):
+        for command in commands[part * 10 : part * 10 + 10]:
+            await nodes.leader().propose(command)
+        watch = replica.watch(position)
+        async with asyncio.timeout(5):
+            while len(told) < part * 10 + 7:  # It goes before it has seen all.
+                event = await anext(watch)
+                position = event.position
+                if event.kind == "submitted":
+                    told.append(event.task_id)
+        watch.close()
+
+    assert told == [command.tasks[0].id for command in commands[:27]]
 
 
 async def test_everything_is_there_after_all_nodes_restart(cluster: MakeCluster) -> None:

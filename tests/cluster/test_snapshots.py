@@ -11,6 +11,7 @@ from cluster.answers import Consistency
 from cluster.core.queries import Count, GetTask
 from cluster.errors import StorageDamaged
 from cluster.replica import Replica
+from cluster.watching import From
 from tests.cluster.conftest import Cluster, MakeCluster, a_task
 
 
@@ -102,6 +103,31 @@ async def test_a_node_that_was_sent_a_snapshot_restarts_with_it(cluster: MakeClu
 
     answered = await again.read(Count(), min_index=index)
     assert sum(count for _, count in answered.value.by_status) == 100
+
+
+async def test_a_reader_misses_nothing_when_its_node_is_sent_a_snapshot(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3, tail_entries=0)
+    leader = nodes.leader()
+    away = nodes.follower().node_id
+    await nodes.stop(away)
+    task_ids = await submit(leader, 100)
+    await take(leader)
+    task_ids += await submit(leader, 10)
+
+    back = await nodes.start(away)
+    watch = back.watch(From.OLDEST)
+    told: list[str | None] = []
+    async with asyncio.timeout(10):
+        while len(told) < len(task_ids):
+            event = await anext(watch)
+            if event.kind == "submitted":
+                told.append(event.task_id)
+    watch.close()
+
+    assert sorted(map(str, told)) == sorted(task_ids)
+    assert snapshot_files(nodes, away)
 
 
 @pytest.mark.parametrize("place", [0, 30, -20, -1])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cluster.core import ring
 from cluster.core.commands import (
     BeginTerm,
     Cancel,
@@ -35,10 +36,11 @@ from cluster.core.commands import (
     Suspend,
     Tick,
 )
+from cluster.core.dumping import Loader, dump
 from cluster.core.invariants import check
 from cluster.core.machine import Machine
-from cluster.core.model import Event, Idempotency, Lease, NewTask, Policy
-from cluster.core.queries import GetTask
+from cluster.core.model import Event, Idempotency, Lease, NewTask, Policy, Position
+from cluster.core.queries import EventsAfter, EventsGone, GetTask, Timeline
 from cluster.core.queue_commands import (
     PauseQueue,
     PurgeQueue,
@@ -47,8 +49,10 @@ from cluster.core.queue_commands import (
     RetryDead,
 )
 from cluster.core.queue_queries import GetOperation, GetQueue, ListDead
+from cluster.core.timelines import Entry
 
 HERE = Path(__file__).parent
+EVENTS_MAX = 8  # So few are kept here that a story can tell of their end.
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
@@ -199,6 +203,9 @@ def play(script: str) -> Iterator[str]:
         if line.startswith("> show "):
             yield "  " + told_answer(machine, *line.removeprefix("> show ").split())
             continue
+        if line == "> snapshot":
+            machine = from_snapshot(machine)
+            continue
         if line.startswith("> lead "):
             term += 1
         applied = machine.apply_entry(
@@ -211,14 +218,58 @@ def play(script: str) -> Iterator[str]:
             yield "  " + told_event(event)
 
 
+def from_snapshot(machine: Machine) -> Machine:
+    """Another node, which goes on from a snapshot of this one."""
+    loader = Loader()
+    for section in dump(machine):
+        loader.feed(section)
+    return loader.finish()
+
+
 def told_answer(machine: Machine, name: str, of: str = "task") -> str:
-    """`show a`, `show default queue`, `show o operation`, `show all dead`."""
+    """`show a`, `show default queue`, `show o operation`, `show all dead`, `show a timeline`.
+
+    And `show 3.1 events`: those after that position.
+    """
     return {
         "task": told_task,
         "queue": told_queue,
         "operation": told_operation,
         "dead": told_dead,
+        "timeline": told_timeline,
+        "events": told_events,
     }[of](machine, name)
+
+
+def told_timeline(machine: Machine, task_id: str) -> str:
+    timeline = machine.answer(Timeline(task_id))
+    if timeline is None:
+        return f"{task_id} is not there"
+    lines = [told_entry(entry) for entry in timeline.entries]
+    if timeline.dropped:
+        lines.insert(1, f"({timeline.dropped} more)")
+    return "\n    ".join([f"{task_id}:", *lines])
+
+
+def told_entry(entry: Entry) -> str:
+    parts = [f"at {entry.time_ms} ms (entry {entry.index}, term {entry.term}): {entry.kind}"]
+    told = zip(("worker", "lease", "attempt"), entry[5:8], strict=True)
+    parts += [f"{name} {value}" for name, value in told if value is not None]
+    if entry.error is not None:
+        parts.append(f"({entry.error})")
+    return " ".join([*parts, "->", entry.status])
+
+
+def told_events(machine: Machine, after: str) -> str:
+    answer = machine.answer(EventsAfter(Position(*map(int, after.split(".")))))
+    if isinstance(answer, EventsGone):
+        return f"events after {after} are gone; those after {told_position(answer.oldest)} are kept"
+    lines = [f"{told_position(event.position)} {told_event(event)}" for event in answer.events]
+    return "\n    ".join([f"events after {after}:", *(lines or ["none"])])
+
+
+def told_position(position: Position) -> str:
+    return f"{position.index}.{position.offset}"
 
 
 def told_queue(machine: Machine, name: str) -> str:
@@ -258,8 +309,9 @@ def told_task(machine: Machine, task_id: str) -> str:
 
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.txt")), ids=lambda path: path.stem)
-def test_the_machine_tells_the_story_as_it_is_written(path):
+def test_the_machine_tells_the_story_as_it_is_written(path, monkeypatch):
     written = path.read_text()
+    monkeypatch.setattr(ring, "EVENTS_MAX", EVENTS_MAX)
 
     told = "\n".join(play(written)) + "\n"
 
