@@ -170,11 +170,13 @@ class Judge:
         self.tell(f"{node.name} leads term {term}")
         self.calm.took_over(node.name)
         self._world.record(b"leads", node.name.encode(), b"%d" % term)
-        other = self.leaders.setdefault(term, node.name)
-        if other != node.name:
-            self.broken("one leader a term", f"{node.name} and {other} both lead term {term}")
-        # Votes may come late: what newer terms have committed since need not be there (Raft, §5.4).
-        missing = self._first_missing(engine) if term == max(self.leaders) else None
+        other = self.leaders.get(term)
+        # Even the same node must not be elected twice in one term: it forgot its vote. Only one
+        # that is alone may win before its vote is on disk, and lose both.
+        if other is not None and len(self.nodes) > 1:
+            self.broken("one leader a term", f"{node.name} leads term {term}, as {other} did")
+        self.leaders[term] = node.name
+        missing = self._first_missing(engine)
         if missing is not None:
             self.broken(
                 "leader completeness",

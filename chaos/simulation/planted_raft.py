@@ -16,7 +16,7 @@ from cluster.raft.membership import Configuration
 from cluster.raft.segments import Replay
 
 
-@planted("forget-votes", "D14: a vote is durable before it is given")
+@planted("forget-votes", "D14: a vote is durable before it is given", theme="short-logs")
 def _forget_votes(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def set_current_term(self: Log, term: int, voted_for: str | None) -> None:
@@ -172,7 +172,7 @@ def _one_step_backtracking(stack: ExitStack) -> None:
     replace(stack, Engine, "replicate_soon", constant(None))
 
 
-@planted("leader-never-falls-back", "a leader without a majority stops in time")
+@planted("leader-never-falls-back", "a leader without a majority stops in time", theme="long-tails")
 def _leader_never_falls_back(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def tick(self: Engine) -> None:
@@ -249,7 +249,11 @@ def _snapshot_clears_the_log(stack: ExitStack) -> None:
     replace(stack, Engine, "installed", make)
 
 
-@planted("damage-is-cut", "a whole record with a wrong checksum is damage, not a tear")
+@planted(
+    "damage-is-cut",
+    "a whole record with a wrong checksum is damage, not a tear",
+    theme="bit-rot",
+)
 def _damage_is_cut(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def frame_body(self: Replay, *given: Any, **named: Any) -> Any:

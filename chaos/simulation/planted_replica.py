@@ -129,7 +129,7 @@ def _lease_token_reused(stack: ExitStack) -> None:
     replace(stack, leasing, "grant", make)
 
 
-@planted("late-completion-accepted", "a superseded token settles nothing")
+@planted("late-completion-accepted", "a superseded token settles nothing", theme="late-workers")
 def _late_completion_accepted(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def complete(state: State, command: commands.Complete) -> Any:

@@ -115,3 +115,14 @@ def lose_cache(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     at += roll.uniform(0.1, 0.5)
     yield Fault(at, "start_all")
     yield Fault(at + roll.uniform(0.5, 1.0), "heal", ("isolate",))
+
+
+def rot(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """What one acknowledged is damaged while another lags; always the same one's disk."""
+    behind = roll.choice(names[:-1])
+    yield Fault(at, "isolate", (behind,))
+    at += roll.uniform(0.1, 1.0)
+    yield Fault(at, "kill", (names[-1],))
+    yield Fault(at + 0.001, "flip_bit", (names[-1],))
+    yield Fault(at + 0.1, "start_all")
+    yield Fault(at + roll.uniform(0.3, 1.5), "heal", ("isolate",))

@@ -81,6 +81,32 @@ THEMES: dict[str, Theme] = {
             "batch_entries": (1,),
         },
     ),
+    "bit-rot": Theme(
+        "a disk damages what a majority counts on",
+        (plots.rot,),
+        (2.0, 3.0),
+        {
+            "nodes": (3,),
+            "submitters": (3,),
+            "pause_seconds": (0.1,),
+            "burst": (1,),
+            "payload_bytes": (16, 300),
+        },
+    ),
+    "late-workers": Theme(
+        "runs outlast their leases, and their results come late",
+        (families.cut_clients, families.change_leader, families.kill),
+        (1.0, 3.0),
+        {
+            "nodes": (3,),
+            "submitters": (1, 2),
+            "workers": (4,),
+            "readers": (0,),
+            "pause_seconds": (0.1, 0.3),
+            "payload_bytes": (16,),
+            "lease_seconds": (1.5,),
+        },
+    ),
     "long-tails": Theme(
         "deposed leaders come back with much that nobody else has",
         (families.isolate, families.halve),
