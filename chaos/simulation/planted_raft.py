@@ -195,7 +195,9 @@ def _no_pre_vote(stack: ExitStack) -> None:
     replace(stack, Engine, "_mind_the_election", lambda _original: mind_the_election)
 
 
-@planted("no-stickiness", "who hears a leader helps nobody to depose it (§4.2.3)")
+@planted(
+    "no-stickiness", "who hears a leader helps nobody to depose it (§4.2.3)", theme="estranged"
+)
 def _no_stickiness(stack: ExitStack) -> None:
     def make(_original: Any) -> Any:
         return lambda self: self.is_leader

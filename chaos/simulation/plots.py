@@ -54,6 +54,15 @@ def turn_away(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
         yield Fault(at, "reset", (LEADER, name))
 
 
+def estrange(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """One loses its link to the leader, for a moment or for a while; all others keep theirs."""
+    one = roll.choice(names)
+    if roll.random() < 0.5:
+        yield Fault(at, "cut", (LEADER, one))
+        yield Fault(at + roll.uniform(1.0, 4.0), "heal", ("cut",))
+    yield Fault(at, "reset", (LEADER, one))
+
+
 def figure_eight(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """Two leaders die with an entry that nobody else has; the first one is back the sooner."""
     first, second = roll.sample(names, 2)

@@ -107,6 +107,20 @@ THEMES: dict[str, Theme] = {
             "lease_seconds": (1.5,),
         },
     ),
+    "estranged": Theme(
+        "one does not hear a leader that all others hear",
+        (plots.estrange,),
+        (4.0, 6.0),
+        {
+            "nodes": (3, 5),
+            "seconds": (20.0,),
+            "submitters": (1,),
+            "workers": (0,),
+            "pause_seconds": (0.3, 0.6),
+            "payload_bytes": (16,),
+            "burst": (1,),
+        },
+    ),
     "long-tails": Theme(
         "deposed leaders come back with much that nobody else has",
         (families.isolate, families.halve),
