@@ -59,7 +59,7 @@ def _apply_beyond_durable(stack: ExitStack) -> None:
     replace(stack, Engine, "apply_committed", make)
 
 
-@planted("truncate-without-conflict", "D2: only a conflict truncates")
+@planted("truncate-without-conflict", "D2: only a conflict truncates", theme="late-words")
 def _truncate_without_conflict(stack: ExitStack) -> None:
     def make(_original: Any) -> Any:
         def strip(self: Engine, message: dict[str, Any]) -> None:
@@ -72,7 +72,11 @@ def _truncate_without_conflict(stack: ExitStack) -> None:
     replace(stack, Engine, "_strip_matching_prefix", make)
 
 
-@planted("commit-beyond-vouched", "D2: a follower commits up to the last entry it was vouched for")
+@planted(
+    "commit-beyond-vouched",
+    "D2: a follower commits up to the last entry it was vouched for",
+    theme="short-logs",
+)
 def _commit_beyond_vouched(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def strip(self: Engine, message: dict[str, Any]) -> None:

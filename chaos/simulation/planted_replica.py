@@ -24,7 +24,11 @@ def _read_without_a_round(stack: ExitStack) -> None:
     replace(stack, Engine, "has_confirmed", constant(True))
 
 
-@planted("read-from-the-round-before", "a read waits for a round that began after it arrived")
+@planted(
+    "read-from-the-round-before",
+    "a read waits for a round that began after it arrived",
+    theme="usurped",
+)
 def _read_from_the_round_before(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def has_confirmed(self: Engine, round_number: int) -> bool:

@@ -63,6 +63,14 @@ def estrange(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at, "reset", (LEADER, one))
 
 
+def usurp(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """The others elect another leader at once; the old one, cut off, has yet to notice."""
+    for name in names:
+        yield Fault(at, "reset", (LEADER, name))
+    yield Fault(at + 0.01, "isolate", (LEADER,))
+    yield Fault(at + roll.uniform(0.5, 1.5), "heal", ("isolate",))
+
+
 def figure_eight(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """Two leaders die with an entry that nobody else has; the first one is back the sooner."""
     first, second = roll.sample(names, 2)
@@ -112,18 +120,18 @@ def strand(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
 
 
 def lose_cache(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
-    """One dies amid a write, comes back, and soon loses its power; another lags meanwhile."""
-    victim, behind = roll.sample(names, 2)
+    """One dies between write and sync, comes back, and loses its power at its next sync.
+
+    Another lags meanwhile, so that a majority hangs by what the one read back.
+    """
+    leader, victim, behind, *_ = roll.sample(names, len(names))
+    yield Fault(at, "change_leader", (leader,))
+    at += 0.4
     yield Fault(at, "isolate", (behind,))
-    at += roll.uniform(0.1, 0.5)
-    yield Fault(at, "kill", (victim,))
-    at += 0.05
-    yield Fault(at, "start_all")
-    at += roll.uniform(0.05, 0.4)
-    yield Fault(at, "cut_power", (victim,))
-    at += roll.uniform(0.1, 0.5)
-    yield Fault(at, "start_all")
-    yield Fault(at + roll.uniform(0.5, 1.0), "heal", ("isolate",))
+    yield Fault(at, "crash", (victim, "storage.before_sync", 1, 0.05, "kill"))
+    at += roll.uniform(0.2, 0.5)
+    yield Fault(at, "crash", (victim, "storage.before_sync", 1, 0.3, "cut_power"))
+    yield Fault(at + roll.uniform(0.6, 1.0), "heal", ("isolate",))
 
 
 def rot(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:

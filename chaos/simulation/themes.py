@@ -70,14 +70,14 @@ THEMES: dict[str, Theme] = {
     "page-cache": Theme(
         "what was written and not synced is read back, and lost after all",
         (plots.lose_cache,),
-        (2.0, 3.0),
+        (2.5, 3.5),
         {
             "nodes": (3,),
             "submitters": (1, 3),
             "workers": (0,),
             "pause_seconds": (0.1,),
             "payload_bytes": (16,),
-            "sync_seconds": ((0.05, 0.2), (0.1, 0.4)),
+            "sync_seconds": ((0.01, 0.03), (0.03, 0.06)),
             "batch_entries": (1,),
         },
     ),
@@ -119,6 +119,21 @@ THEMES: dict[str, Theme] = {
             "pause_seconds": (0.3, 0.6),
             "payload_bytes": (16,),
             "burst": (1,),
+        },
+    ),
+    "usurped": Theme(
+        "a leader that is none any more is asked",
+        (plots.usurp,),
+        (2.0, 3.0),
+        {
+            "nodes": (3, 5),
+            "seconds": (20.0,),
+            "submitters": (6,),
+            "workers": (0,),
+            "readers": (2,),
+            "pause_seconds": (0.3,),
+            "payload_bytes": (16,),
+            "latency": ((0.0001, 0.0005), (0.001, 0.003)),
         },
     ),
     "long-tails": Theme(
