@@ -41,9 +41,9 @@ class Outvoting:
         self._seen[name] = _Seen(engine, (last_index, last_term), commit)
         if before is None:
             return None
-        if engine is not before.engine or engine.log.term_at(before.end[0]) != before.end[1]:
+        if engine is not before.engine or _term_at(engine.log, before.end[0]) != before.end[1]:
             return self._undone(*applied)
-        term = engine.log.term_at(commit)
+        term = _term_at(engine.log, commit)
         if commit > before.committed and term is not None:
             return self._undone(commit, term)
         return None
@@ -57,7 +57,13 @@ class Outvoting:
 
 
 def _lacks(log: Log, index: int, term: int) -> bool:
-    return index >= log.first_index and log.term_at(index) != term
+    return index >= log[0][1] and _term_at(log, index) != term
+
+
+def _term_at(log: Log, index: int) -> int | None:
+    """The term of an entry; None if the log does not hold it (any more)."""
+    first = log[0][1]
+    return log[index - first][2] if first <= index <= log[-1][1] else None
 
 
 def _can_win(candidate: Engine, engines: Mapping[str, Engine]) -> bool:

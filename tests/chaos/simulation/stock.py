@@ -167,11 +167,14 @@ class Wires(Transport):  # type: ignore[misc]  # pysyncobj ships no types.
 class StockEngine(SyncObj):  # type: ignore[misc]  # As above.
     """pysyncobj untouched; what it applies is kept and shown to the judge."""
 
+    is_member = True
+    incarnation = ""  # It knows of none.
+
     def __init__(self, node: StockNode, wires: Wires, peers: dict[str, Peer], conf: Any) -> None:
         self.node = node
         super().__init__(Peer(node.name), list(peers.values()), conf, transport=wires)
         self.items: list[bytes] = []
-        self.configuration = unformed({name: name for name in (node.name, *peers)})
+        self.configuration = unformed({name: name for name in (node.name, *peers)}).formed()
 
     @property
     def log(self) -> Any:
@@ -301,8 +304,9 @@ class StockCluster:
         self.world.run(self.world.now + seconds)
 
     def until(self, holds: Callable[[], Any], seconds: float = 30.0) -> bool:
+        """Run until *holds*, for so long at most; a violation stands still the world."""
         deadline = self.world.now + seconds
-        while self.world.now < deadline and not holds():
+        while self.world.now < deadline and not holds() and not self.judge.violations:
             self.run(0.005)
         return bool(holds())
 
