@@ -34,8 +34,9 @@ def run_of(state: State, task: Task) -> Run:
 def move(state: State, task: Task, status: TaskStatus, *, turn: int | None = None) -> None:
     """Change *task*'s status and all that follows from it; the fields it needs are set before.
 
-    *turn* is its new one, if it does not keep its own.
+    *turn* is its new one, if it does not keep its own. A task that moves has a run.
     """
+    assert task.run is not None, "a task that moves has a run"
     before = task.status
     kind = task.kind
     space = state.spaces[kind.namespace]
@@ -44,8 +45,7 @@ def move(state: State, task: Task, status: TaskStatus, *, turn: int | None = Non
     if turn is not None:
         task.turn = turn
     task.status = status
-    if task.run is not None:
-        task.run.late_token = None
+    task.run.late_token = None
     space.tally.moved(before, status)
     space.listing.moved(task, before)
     queue.moved(before, status)
