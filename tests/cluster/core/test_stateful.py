@@ -13,35 +13,43 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cluster.core.commands import (
-    BeginTerm,
-    Cancel,
     Complete,
-    Drain,
     Fail,
     Heartbeat,
-    Leave,
     Offer,
+    RaiseVersion,
     Refused,
-    Register,
     Release,
     Report,
-    Retry,
     Submit,
     Tick,
     Ticked,
 )
 from cluster.core.invariants import check
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, Idempotency, NewTask, Policy, TaskStatus
-from cluster.core.queries import Count, GetTask, ListTasks, ListWorkers, WorkerLeases
-from cluster.core.queue_commands import (
-    PauseQueue,
-    PurgeQueue,
-    RemoveDead,
-    ResumeQueue,
-    RetryDead,
-)
+from cluster.core.model import TaskStatus
+from cluster.core.queries import Count, GetTask, ListTasks, ListWorkers, Timeline, WorkerLeases
 from cluster.core.queue_queries import GetOperation, ListDead, ListQueues
+from tests.cluster.core.asking import (
+    ANYTHING,
+    BULK,
+    CLOSINGS,
+    DAY_MS,
+    HEARTBEATS,
+    HOUR_MS,
+    NODES,
+    OFFERS,
+    OPERATION_IDS,
+    OUTCOMES,
+    PARTINGS,
+    REGISTRATIONS,
+    RESULTS,
+    SOME,
+    SUBMISSIONS,
+    SUSPENSIONS,
+    TERMS,
+    WISHES,
+)
 from tests.cluster.core.reference import Reference
 
 EXAMPLES = int(os.environ.get("QUORATE_TEST_EXAMPLES", "100"))
@@ -49,88 +57,6 @@ STEPS = 40
 
 LEASE_MS = 1_000
 HEARTBEAT_MS = 300
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-
-IDS = st.sampled_from([f"t{n}" for n in range(12)])
-WORKERS = st.sampled_from([f"w{n}" for n in range(5)])
-NODES = st.sampled_from(["n1", "n2"])
-QUEUES = st.sampled_from(["default", "other"])
-TYPES = st.sampled_from(["x", "y"])
-OPERATIONS = st.sampled_from([f"o{n}" for n in range(6)])
-TOKENS = st.integers(0, 20)
-RESULTS = st.sampled_from([b"", b"1"])
-SOME = st.integers(0, 11)  # Which of those there are.
-
-POLICIES = st.builds(
-    Policy,
-    max_attempts=st.integers(1, 3),
-    backoff=st.just(Backoff(initial_ms=100, jitter_thousandths=0)),
-    timeout_ms=st.sampled_from([None, 300]),
-    ttl_ms=st.sampled_from([None, None, 500]),
-    retention_ms=st.sampled_from([0, 2_000, DAY_MS, DAY_MS]),
-)
-TASKS = st.builds(
-    NewTask.of,
-    id=IDS,
-    type=TYPES,
-    payload=st.sampled_from([b"", b"", b"", b"other"]),
-    content_type=st.just("json"),
-    queue=QUEUES,
-    priority=st.sampled_from([0, 3, 4, 4, 5, 9]),
-    delay_ms=st.sampled_from([0, 0, 200]),
-    run_at_ms=st.sampled_from([None, None, None, 50, 1_500]),
-    policy=POLICIES,
-    requires=st.sampled_from([(), (), ("gpu",)]),
-    meta=st.sampled_from([(), (), (("k", "v"),)]),
-    idempotency=st.sampled_from(
-        [None, None, None, Idempotency("k", b"1"), Idempotency("k", b"2"), Idempotency("l", b"1")]
-    ),
-)
-SUBMISSIONS = st.builds(Submit, st.lists(TASKS, min_size=1, max_size=4).map(tuple))
-REGISTRATIONS = st.builds(
-    Register,
-    worker_id=WORKERS,
-    name=st.just("name"),
-    queues=st.sampled_from([("default", "other"), ("default", "other"), ("other",)]),
-    types=st.sampled_from([(), (), ("x",)]),
-    tags=st.sampled_from([(), ("gpu",)]),
-    slots=st.integers(0, 3),
-    node=NODES,
-)
-OFFERS = st.builds(Offer, WORKERS, st.integers(0, 20), st.integers(0, 4), st.booleans())
-HEARTBEATS = st.builds(Heartbeat, WORKERS, st.lists(TOKENS, max_size=20).map(tuple), NODES)
-PARTINGS = st.builds(Drain, WORKERS) | st.builds(Leave, WORKERS)
-OUTCOMES = st.one_of(
-    st.builds(Complete, IDS, TOKENS, RESULTS),
-    st.builds(Fail, IDS, TOKENS, st.just("broken"), st.booleans()),
-    st.builds(Release, IDS, TOKENS),
-    st.builds(Report, IDS, TOKENS, RESULTS),
-)
-WISHES = st.builds(Cancel, IDS) | st.builds(Retry, IDS) | st.builds(RemoveDead, IDS)
-CLOSINGS = st.builds(PauseQueue, QUEUES) | st.builds(ResumeQueue, QUEUES)
-BULK = st.one_of(
-    st.builds(PurgeQueue, OPERATIONS, QUEUES),
-    st.builds(RetryDead, OPERATIONS, st.none() | QUEUES, st.none() | TYPES),
-)
-TERMS = st.builds(
-    BeginTerm,
-    NODES,
-    lease_ms=st.sampled_from([None, 500, 1_000, 2_000]),
-    heartbeat_ms=st.sampled_from([None, 100, 300]),
-)
-ANYTHING = st.one_of(
-    SUBMISSIONS,
-    REGISTRATIONS,
-    OFFERS,
-    HEARTBEATS,
-    PARTINGS,
-    OUTCOMES,
-    WISHES,
-    CLOSINGS,
-    BULK,
-    TERMS,
-)
 
 
 class Clients(RuleBasedStateMachine):
@@ -241,6 +167,10 @@ class Clients(RuleBasedStateMachine):
     def clean_up(self, command):
         self.do(command)
 
+    @rule(command=SUSPENSIONS | st.builds(RaiseVersion, st.just(1)))
+    def mind_the_nodes(self, command):
+        self.do(command)
+
     @rule(command=TERMS)
     def elect(self, command):
         self.do(command)
@@ -290,8 +220,10 @@ class Clients(RuleBasedStateMachine):
         tasks = self.reference.newest_first()
         page = self.machine.answer(ListTasks())
         assert [task_of(view) for view in page.tasks] == [expected_task(task) for task in tasks]
-        for view in page.tasks:
+        for view, task in zip(page.tasks, tasks, strict=True):
             assert self.machine.answer(GetTask(view.id)) == view
+            kinds = [entry.kind for entry in self.machine.answer(Timeline(view.id)).entries]
+            assert kinds == [task.story[0], *task.story[1:][-63:]]
 
     def workers_are_what_they_should_be(self):
         workers = self.reference.workers.values()
@@ -331,7 +263,7 @@ class Clients(RuleBasedStateMachine):
             assert page.total == len(expected)
 
     def operations_are_what_they_should_be(self):
-        for operation_id in (f"o{n}" for n in range(6)):
+        for operation_id in OPERATION_IDS:
             view = self.machine.answer(GetOperation(operation_id))
             expected = self.reference.operations.get(operation_id)
             assert (view is None) == (expected is None)
