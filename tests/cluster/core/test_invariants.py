@@ -149,6 +149,8 @@ FAULTS = {
     "counts 0 members, 0 there": lambda s: s.crews.by_profile.update(
         {("a", (), (), (), "n"): Crew(("a", (), (), (), "n"), Node("n"))}
     ),
+    "is not of its node": lambda s: setattr(crew(s), "node", Node("n1")),
+    "node n1 does not know its crews": lambda s: s.crews.nodes["n1"].crews.clear(),
     "waits, and worker w has room": lambda s: s.crews.seat(worker(s), 1) or s.crews.fresh.clear(),
     "waits has timer 7 instead of": lambda s: setattr(task(s, "waits"), "timer", 7),
     "the timers are not the tasks'": lambda s: s.timers.remove(s.timers.first()),
