@@ -33,7 +33,7 @@ KINDS_REMEMBERED_MAX = 4_096  # Each way.
 STRING_CHARACTERS_MAX = 200  # What `describe` shows of a string.
 
 # The one table of op codes. Append only.
-_OPS: tuple[tuple[int, type[Command[Any]]], ...] = (
+OPS: tuple[tuple[int, type[Command[Any]]], ...] = (
     (1, commands.Submit),
     (2, commands.Register),
     (3, commands.Offer),
@@ -256,7 +256,7 @@ def _command(content: Any) -> Command[Any]:
     build = _BUILDERS.get(content[0])
     if build is None:
         raise UnsupportedVersion(
-            f"command with op code {content[0]}; this program knows 1 to {_OPS[-1][0]}"
+            f"command with op code {content[0]}; this program knows 1 to {OPS[-1][0]}"
         )
     try:
         return build(*content[1:])
@@ -329,6 +329,6 @@ def _values(command_type: type[Command[Any]]) -> Callable[[Any], Iterable[Any]]:
 
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 _KIND_PLACE = NewTask._fields.index("kind")
-_PACKERS = {command_type: (code, _values(command_type)) for code, command_type in _OPS}
+_PACKERS = {command_type: (code, _values(command_type)) for code, command_type in OPS}
 _PACKERS[Submit] = (1, _submit_values)
-_BUILDERS: dict[int, Callable[..., Command[Any]]] = dict(_OPS) | {1: _submit}
+_BUILDERS: dict[int, Callable[..., Command[Any]]] = dict(OPS) | {1: _submit}

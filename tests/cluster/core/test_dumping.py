@@ -1,27 +1,16 @@
-"""What is loaded goes on as what was dumped: the same replies, events, hash and dump."""
+"""What is loaded is what was dumped; what was never dumped is refused. `test_replay.py` goes on."""
 
-import os
-import random
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 
-import msgpack
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import rule
 
-from cluster import codec
 from cluster.core import ring, sweeping
 from cluster.core.accounting import Tally
 from cluster.core.commands import Cancel, Leave, Tick
 from cluster.core.crews import Crew, Crews, Node
 from cluster.core.dead_letters import DeadLetters
-from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, Loader, UnknownVersion, dump
+from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, UnknownVersion, dump
 from cluster.core.idempotency import Keys
-from cluster.core.invariants import check
 from cluster.core.machine import Machine
 from cluster.core.model import (
     Backoff,
@@ -43,172 +32,9 @@ from cluster.core.queues import Queue, Queues
 from cluster.core.ready import Lane, Market, Ready
 from cluster.core.ring import Ring
 from cluster.core.state import Space, State
-from tests.cluster.core.test_stateful import HEARTBEAT_MS, LEASE_MS, STEPS, Clients
-from tests.cluster.core.workload import entries
+from tests.cluster.core.copying import NUMBERS, copy_of, load, msgpacked
 
-NUMBERS = (
-    *("now", "lease_ms", "heartbeat_ms"),
-    *(
-        "grace_until_ms",
-        "machine_version",
-        "memory_bytes_max",
-        "newest_number",
-        "newest_place",
-        "newest_token",
-        "bytes_used",
-    ),
-)
 KIND = Kind("t", "json", "q", 9, Policy(1, Backoff(2, 3, 4, 5), 6, 7, 4), ("gpu",), "theirs")
-EXAMPLES = int(os.environ.get("QUORATE_TEST_EXAMPLES", "200"))
-
-
-def load(sections):
-    loader = Loader()
-    for section in sections:
-        loader.feed(section)
-    return loader.finish()
-
-
-def msgpacked(sections):
-    """The sections with no object of the machine that was dumped."""
-    return [msgpack.unpackb(msgpack.packb(section), use_list=False) for section in list(sections)]
-
-
-def copy_of(machine):
-    """The machine after a dump, and a look at what no command would meet at once."""
-    sections = list(dump(machine))
-    copy = load(sections)
-    assert list(dump(copy)) == sections
-    assert content_of(copy) == content_of(machine)
-    assert check(copy) == []
-    assert copy.next_deadline() == machine.next_deadline()
-    return copy
-
-
-def content_of(machine):
-    """All that is more than an index over the records, as text: types and orders show."""
-    state = machine.state
-    lines = [f"{name}: {getattr(state, name)!r}" for name in NUMBERS]
-    for name, space in state.spaces.items():
-        lines.append(f"namespace {name}: {values_of(space.tally)}")
-        lines += [repr(task) for task in space.listing]
-        lines += [f"{queue.name}: {queue.is_paused}" for queue in space.queues]
-        lines += [f"{key}: {worker!r}" for key, worker in space.workers.items()]
-    lines.append(f"suspended: {sorted(machine.worker_nodes.items())}")
-    lines += [f"ring: after {state.ring.dropped}", *map(str, state.ring)]
-    lines += [repr(record) for record in (*state.operations, *state.keys)]
-    return [*lines, f"sessions: {list(state.sessions)}, lost: {list(state.lost)}"]
-
-
-def values_of(tally):
-    return {name: getattr(tally, name) for name in Tally.__slots__}
-
-
-def apply(machine, raw, index):
-    """What an entry did, to the byte."""
-    entry = codec.unpack_entry(raw)
-    applied = machine.apply_entry(
-        [command for group in entry.groups for command in group.commands],
-        index=index,
-        term=1,
-        cluster_time_ms=entry.cluster_time_ms,
-        wall_time_ms=entry.wall_time_ms,
-    )
-    outcome = codec.pack_outcome(applied.replies, applied.events)
-    machine.seal(raw, outcome)
-    return outcome, machine.state_hash, machine.next_deadline()
-
-
-@settings(max_examples=max(1, EXAMPLES // 10), deadline=None)
-@given(seed=st.integers(0, 2**32), units=st.sampled_from([1, 2, 5, 1_000]))
-def test_a_copy_taken_after_any_entry_goes_on_as_the_machine_does(seed, units):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, "UNITS_MAX", units)  # Few: then much is left for the next entry.
-        log = list(entries(random.Random(seed), 40))
-        machine = Machine()
-        copies = [copy_of(machine)]
-        for index, raw in enumerate(log, start=1):
-            done = apply(machine, raw, index)
-            assert [apply(copy, raw, index) for copy in copies] == [done] * len(copies)
-            copies.append(copy_of(machine))
-
-        end = list(dump(machine))
-        assert [list(dump(copy)) for copy in copies] == [end] * len(copies)
-
-
-def test_a_copy_goes_on_through_a_long_history():
-    log = list(entries(random.Random(11), 600))
-    machine = Machine()
-    copies = []
-    for index, raw in enumerate(log, start=1):
-        done = apply(machine, raw, index)
-        assert [apply(copy, raw, index) for copy in copies] == [done] * len(copies)
-        if index % 75 == 0:
-            copies.append(copy_of(machine))
-
-
-class Copies(Clients):
-    """The same clients, of a machine that is dumped now and then and of its newest copy."""
-
-    def __init__(self):
-        super().__init__()
-        self.copy = Machine(lease_ms=LEASE_MS, heartbeat_ms=HEARTBEAT_MS)
-
-    def do(self, *commands):
-        applied = super().do(*commands)
-        assert self.copy.apply_entry(commands, **self.moment()) == applied
-        return applied
-
-    @rule()
-    def dump(self):
-        self.copy = copy_of(self.machine)
-
-    def teardown(self):
-        assert list(dump(self.copy)) == list(dump(self.machine))
-
-
-TestCopies = Copies.TestCase
-TestCopies.settings = settings(
-    max_examples=max(1, EXAMPLES // 4), stateful_step_count=STEPS, deadline=None
-)
-
-
-HASH_DUMPS = """
-import random, sys
-from hashlib import blake2b
-sys.path[:0] = sys.argv[1:3]
-from workload import entries
-from cluster import codec
-from cluster.core.machine import Machine
-
-machine = Machine()
-digest = blake2b()
-for index, raw in enumerate(entries(random.Random(7), 200), start=1):
-    entry = codec.unpack_entry(raw)
-    commands = [command for group in entry.groups for command in group.commands]
-    machine.apply_entry(commands, index=index, term=1,
-        cluster_time_ms=entry.cluster_time_ms, wall_time_ms=entry.wall_time_ms)
-    if index % 20 == 0:
-        for section in codec.dump_machine(machine):
-            digest.update(section)
-print(digest.hexdigest())
-"""
-
-
-def hash_of_dumps(seed):
-    here = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", HASH_DUMPS, str(here), str(here.parents[2])],
-        env={**os.environ, "PYTHONHASHSEED": seed},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
-
-
-def test_the_same_log_gives_the_same_dumps_whatever_the_hash_seed():
-    assert hash_of_dumps("1") == hash_of_dumps("2")
 
 
 def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
