@@ -88,10 +88,7 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """Processor time of all its threads so far, to a hundredth of a second."""
-        content = Path(f"/proc/{self.pid}/stat").read_text()
-        fields = content.rpartition(")")[2].split()
-        ticks = int(fields[11]) + int(fields[12])  # utime and stime, proc(5).
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds_of(self.pid)
 
     def freeze(self) -> None:
         """SIGSTOP: it holds its connections and does nothing until `thaw`."""
@@ -122,6 +119,14 @@ class Process:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ProcessGone(f"process {self.pid} ended"))
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Processor time of all threads of a process so far, to a hundredth of a second."""
+    content = Path(f"/proc/{pid}/stat").read_text()
+    fields = content.rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])  # utime and stime, proc(5).
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def serve(operations: Mapping[str, Operation]) -> None:

@@ -71,7 +71,6 @@ class Load:
         source: Iterable[Submit] = commands
         if count is not None:
             source = list(itertools.islice(commands, count))
-            gc.collect()
             gc.freeze()  # What is only waiting to be proposed is no part of what is measured.
         start, cpu_start = time.monotonic(), time.process_time()
         shared = iter(source)

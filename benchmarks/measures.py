@@ -5,6 +5,7 @@ Each starts its own cluster and fills in its keys.
 
 from __future__ import annotations
 
+from benchmarks.million import measure_million
 from benchmarks.outages import (
     measure_catch_up,
     measure_elections_under_load,
@@ -24,6 +25,9 @@ MEASUREMENTS = (
     Measurement(("fdatasync_p50_ms", "single_p50_ms", "single_follower_p50_ms"), measure_single),
     Measurement(("outstanding_100_per_second",), measure_outstanding),
     Measurement(("batch_1000_tasks_per_second",), measure_batches),
+    Measurement(
+        ("snapshot_s", "commit_ratio_during_snapshot", "restart_s", "livez_s"), measure_million
+    ),
     Measurement(("idle_cpu_percent",), measure_idle),
     Measurement(("failover_median_s", "failover_worst_s"), measure_failover),
     Measurement(("frozen_leader_s",), measure_frozen_leader),

@@ -70,7 +70,7 @@ class ReplicaCluster:
             Path(__file__).with_name("replica_node.py"),
             {
                 "node_id": name,
-                "members": self._members_of(name),
+                "members": self.members_of(name),
                 "data": str(self.data / name),
                 "machine": self.machine,
             },
@@ -142,7 +142,8 @@ class ReplicaCluster:
         }
         return result
 
-    def _members_of(self, name: str) -> dict[str, str]:
+    def members_of(self, name: str) -> dict[str, str]:
+        """Where *name* reaches each node, through its relays where there are some."""
         return {
             other: self.relays[frozenset((name, other))].address
             if self.relays and name < other

@@ -19,6 +19,7 @@ class Effort:
     singles: int = 1_000
     outstanding: int = 30_000
     batches: int = 40
+    million_batches: int = 1_000  # Of a thousand tasks each.
     kills: int = 30
     rounds: int = 5  # Of freezing, and of isolating, a leader.
     away_seconds: float = 20.0
@@ -35,6 +36,7 @@ QUICK = Effort(
     singles=20,
     outstanding=500,
     batches=2,
+    million_batches=2,
     kills=1,
     rounds=1,
     away_seconds=1.0,

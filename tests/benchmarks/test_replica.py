@@ -47,6 +47,13 @@ def test_each_kind_of_measurement_runs_to_its_end(keys: tuple[str, ...]) -> None
     assert all(results[key]["value"] > 0 for key in keys)
 
 
+def test_snapshots_and_restarts_are_measured_on_the_real_machine() -> None:
+    keys = ("snapshot_s", "commit_ratio_during_snapshot", "livez_s", "restart_s")
+    results = results_of("--machine", "real", "--only", *keys)
+
+    assert all(results[key]["value"] > 0 for key in keys)
+
+
 def test_what_is_measured_stands_beside_its_bar() -> None:
     results = results_of("--machine", "real", "--only", "outstanding_100_per_second")
 
