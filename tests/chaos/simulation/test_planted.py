@@ -9,8 +9,13 @@ from chaos.simulation.catalogue import bugs
 from chaos.simulation.plan import ORDINARY, draw
 from chaos.simulation.themes import THEMES
 
-# One for each of some themes, which few of its seeds show; all of them: `quorate chaos bugs`.
-THEMED = ("parcels-of-another-term", "snapshot-commits-the-log", "one-step-backtracking")
+# Bugs that few seeds of their themes show. All of them: `quorate chaos bugs`.
+THEMED = (
+    "no-stickiness",
+    "one-step-backtracking",
+    "parcels-of-another-term",
+    "read-back-is-durable",
+)
 SEEDS_MAX = 12
 
 
