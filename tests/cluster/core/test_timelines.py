@@ -1,14 +1,19 @@
 """What befell a task."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster import codec
 from cluster.core import timelines
 from cluster.core.commands import Cancel, Release, Report, Retry
+from cluster.core.machine import Machine
 from cluster.core.model import EVENT_KINDS, TaskStatus
 from cluster.core.queries import Timeline
 from cluster.core.timelines import EMPTY, ENTRIES_MAX
+from tests.cluster.core.workload import entries
 
 
 def told(driver, task_id="a"):
@@ -96,6 +101,35 @@ def test_entries_say_what_the_events_said(driver):
         for event in events[1:]
         if event.task_id == "a"
     ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_timelines_and_events_are_one_story(seed):
+    machine = Machine()
+    told = {}
+    for index, raw in enumerate(entries(random.Random(seed), 300), start=1):
+        entry = codec.unpack_entry(raw)
+        applied = machine.apply_entry(
+            [command for group in entry.groups for command in group.commands],
+            index=index,
+            term=1,
+            cluster_time_ms=entry.cluster_time_ms,
+            wall_time_ms=entry.wall_time_ms,
+        )
+        for event in applied.events:
+            if event.kind == "submitted":
+                told[event.task_id] = []
+            if event.task_id is not None and event.kind not in timelines.LEAVE_NO_ENTRY:
+                said = (event.index, event.term, event.time_ms, event.kind, *event[7:12])
+                told[event.task_id].append(said)
+
+    kept = {task.id for task in machine.state.spaces["default"].listing}
+    assert len(kept) > 20
+    for task_id in kept:
+        timeline = machine.answer(Timeline(task_id))
+        assert timeline.dropped == max(0, len(told[task_id]) - ENTRIES_MAX)
+        newest = told[task_id][1:][-(ENTRIES_MAX - 1) :]
+        assert list(map(tuple, timeline.entries)) == [told[task_id][0], *newest]
 
 
 def test_the_first_and_the_newest_are_kept_and_the_others_counted(driver):
