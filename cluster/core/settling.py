@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.core import leasing, lifecycle, retrying, sizes
 from cluster.core.commands import Complete, Fail, Refused, Release, Report, Settled
-from cluster.core.model import COMPLETED, PROCESSING, Task
+from cluster.core.model import COMPLETED, PROCESSING, Run, Task
 from cluster.core.state import State
 
 
@@ -16,11 +16,11 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     token = command.lease_token
     if task.status is COMPLETED and _was_accepted(task, token):
         return Settled(task.id, task.status, is_duplicate=True)
-    if not _is_open(task, token):
+    run = _open_run(task, token)
+    if run is None:
         return leasing.lost(task, token)
 
-    run = lifecycle.run_of(state, task)
-    worker_id = _end_run(state, task, token)
+    worker_id = _end_run(state, task, run)
     state.bytes_used += sizes.blob_bytes(command.result) - sizes.text_bytes(run.error)
     run.result = command.result
     run.result_content_type = command.content_type
@@ -37,10 +37,11 @@ def fail(state: State, command: Fail) -> Settled | Refused:
     token = command.lease_token
     if task.status is not COMPLETED and _was_accepted(task, token):
         return Settled(task.id, task.status, is_duplicate=True)
-    if not _is_open(task, token):
+    run = _open_run(task, token)
+    if run is None:
         return leasing.lost(task, token)
 
-    worker_id = _end_run(state, task, token)
+    worker_id = _end_run(state, task, run)
     retrying.fail_attempt(state, task, command.error, may_retry=command.retry, worker_id=worker_id)
     return Settled(task.id, task.status, is_duplicate=False)
 
@@ -76,11 +77,13 @@ def report(state: State, command: Report) -> Settled | Refused:
     return Settled(task.id, task.status, is_duplicate=False)
 
 
-def _is_open(task: Task, token: int) -> bool:
-    """Whether an outcome under *token* may still be accepted."""
-    return leasing.is_current(task, token) or (
-        task.run is not None and task.run.late_token == token
-    )
+def _open_run(task: Task, token: int) -> Run | None:
+    """The run whose outcome under *token* may still be accepted, if there is one."""
+    run = task.run
+    if run is None:
+        return None
+    is_current = run.lease_token == token and task.status is PROCESSING
+    return run if is_current or run.late_token == token else None
 
 
 def _was_accepted(task: Task, token: int) -> bool:
@@ -88,9 +91,9 @@ def _was_accepted(task: Task, token: int) -> bool:
     return task.run is not None and task.run.accepted_token == token
 
 
-def _end_run(state: State, task: Task, token: int) -> str | None:
-    """Accept *token* for the outcome that follows; returns the worker, unless it was lost."""
-    lifecycle.run_of(state, task).accepted_token = token
+def _end_run(state: State, task: Task, run: Run) -> str | None:
+    """Accept the run's token for the outcome that follows; returns the worker, if not lost."""
+    run.accepted_token = run.lease_token
     if task.status is not PROCESSING:
         return None
     worker = leasing.take_back(state, task)

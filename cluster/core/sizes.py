@@ -43,9 +43,9 @@ def task_bytes(task: Task) -> int:
     """Of a task with all that is its own; its kind and its moment are shared with others."""
     is_timed = task.run_at_ms is not None or task.expires_at_ms is not None
     size = submission_bytes(task.payload, task.extras, is_timed=is_timed)
-    if task.status.is_final:
-        size += ENDED_BYTES
-    return size if task.run is None else size + run_bytes(task.run)
+    if task.run is None:
+        return size
+    return size + run_bytes(task.run) + (ENDED_BYTES if task.status.is_final else 0)
 
 
 def submission_bytes(payload: bytes, extras: Extras | None, *, is_timed: bool) -> int:
