@@ -144,7 +144,6 @@ FAULTS = {
     "counts 5 members, 1 there": lambda s: setattr(crew(s), "members", 5),
     "its members with room are not in order": lambda s: crew(s).available.add(seated(77)),
     "attends other markets than it serves": lambda s: crew(s).markets.clear(),
-    "is not of its node": lambda s: setattr(crew(s), "node", None),
     "is not known where it attends": lambda s: crew(s).markets[0].crews.clear(),
     "counts 0 members, 0 there": lambda s: s.crews.by_profile.update(
         {("a", (), (), (), "n"): Crew(("a", (), (), (), "n"), Node("n"))}
