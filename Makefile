@@ -6,7 +6,7 @@ PYTHON ?=
 bin := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test cover check bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -16,6 +16,10 @@ demo: $(VENV)/.for-use ## Three nodes and two workers on this machine; the leade
 
 test: $(VENV)/.for-development ## Run every test
 	@scripts/timed 'make test' $(bin)/python -m pytest $(TEST_FLAGS)
+
+cover: $(VENV)/.for-development ## Run the machine's own tests; they must reach its every line and branch
+	@scripts/timed 'make cover' $(bin)/python -m coverage run -m pytest $(TEST_FLAGS) tests/cluster/core
+	@$(bin)/python -m coverage report
 
 check: $(VENV)/.for-development ## Lint, formatting and types
 	@$(bin)/ruff check .
@@ -27,7 +31,7 @@ bench: $(VENV)/.for-development ## Measure the replica beside its bars: one writ
 		--only fdatasync_p50_ms single_p50_ms outstanding_100_per_second
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps depend on pyproject.toml alone: a second `make` does nothing here. A PYTHON that was

@@ -8,6 +8,7 @@ from cluster import codec
 from cluster.core import matching
 from cluster.core.commands import (
     Complete,
+    Drain,
     Heartbeat,
     Noted,
     Offer,
@@ -99,6 +100,19 @@ def test_a_heartbeat_through_another_node_moves_the_worker_and_is_served_there(
 
     assert machine.task("t1").worker_id == "w1"
     assert machine.machine.worker_nodes == {"node2": False}
+
+
+def test_a_draining_worker_moves_with_its_heartbeat_and_is_given_nothing(machine: Driver) -> None:
+    join(machine, "w1", "node1")
+    machine.do(Drain("w1"))
+    machine.submit("t1")
+
+    machine.do(Heartbeat("w1", (), "node2"))
+
+    session = machine.session("w1")
+    assert session is not None
+    assert session.node == "node2"
+    assert machine.status("t1") == "pending"
 
 
 def test_a_heartbeat_through_the_suspended_node_itself_changes_nothing(machine: Driver) -> None:
