@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 from cluster.core.commands import Complete, Fail, Heartbeat, Register, Release, Report
 from cluster.core.model import (
     DEFAULT_QUEUE,
+    PAYLOAD_BYTES_MAX,
     PRIORITY_MAX,
     PRIORITY_NORMAL,
     SLOTS_MAX,
@@ -29,7 +30,6 @@ from gateway.problems import FieldError, Problem
 
 T = TypeVar("T")
 
-PAYLOAD_BYTES_MAX = 1 << 20  # As much each for data, result, error and progress.
 WAIT_SECONDS_MAX = 60.0  # Of every long wait; more is capped, not refused.
 LEASES_NAMED_MAX = 10 * SLOTS_MAX  # Tokens that a heartbeat may name, long lost ones among them.
 SECONDS_MAX = defaults.DELAY_SECONDS_MAX

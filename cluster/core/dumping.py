@@ -50,7 +50,7 @@ _HEADER = (
     *("now.index", "now.term", "now.cluster_ms", "now.wall_ms"),
     *("lease_ms", "heartbeat_ms", "grace_until_ms"),
     *("newest_number", "newest_place", "newest_token"),
-    *("memory_bytes_max", "bytes_used", "machine_version"),
+    *("memory_bytes_max", "bytes_used", "bytes_ended", "machine_version"),
 )
 # What comes by itself or follows from the rest: the last fields of their records.
 _FOLLOWS = ("run", "timer", "timeout", "seat")

@@ -37,6 +37,9 @@ def _room(state: State) -> Iterator[str]:
     used = room.bytes_used(state)
     if state.bytes_used != used:
         yield f"{state.bytes_used} bytes are counted, {used} there"
+    ended = room.bytes_ended(state)
+    if state.bytes_ended != ended:
+        yield f"{state.bytes_ended} bytes are counted as ended, {ended} there"
     kinds = Counter(task.kind for _, task in _all_tasks(state))
     if kinds != {kind: shared.tasks for kind, shared in state.kinds.shared.items()}:
         yield "the kinds are not the tasks'"

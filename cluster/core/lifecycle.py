@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cluster.core import ready, room, sizes
 from cluster.core.model import (
+    ERROR_TOLD_MAX,
     FAILED,
     PENDING,
     PROCESSING,
@@ -60,6 +61,8 @@ def enter(state: State, space: Space, queue: Queue, task: Task) -> None:
         state.crews.wait(task, queue, state.ready)
     elif task.status is FAILED:
         space.dead.add(task)
+    elif task.status.is_final:
+        space.rested.add(task)
 
 
 def _leave(state: State, space: Space, queue: Queue, task: Task) -> None:
@@ -69,6 +72,8 @@ def _leave(state: State, space: Space, queue: Queue, task: Task) -> None:
         state.ready.remove(task)
     elif task.status is FAILED:
         space.dead.remove(task)
+    elif task.status.is_final:
+        space.rested.remove(task)
 
 
 def set_timer(state: State, task: Task) -> None:
@@ -151,10 +156,13 @@ def finish(
     state.bytes_used += sizes.ENDED_BYTES
     move(state, task, status, turn=next_turn(state))
     state.happened(status, task, worker_id=worker_id, attempt=attempt, error=error)
+    state.bytes_ended += sizes.task_bytes(task)
 
 
 def set_error(state: State, run: Run, error: str | None) -> None:
-    """Keep why the newest run failed, in place of what was there."""
+    """Keep why the newest run failed, in place of what was there; its beginning in a full state."""
+    if error is not None and not room.is_left(state, sizes.text_bytes(error)):
+        error = error[:ERROR_TOLD_MAX]
     state.bytes_used += sizes.text_bytes(error) - sizes.text_bytes(run.error)
     run.error = error
 
@@ -164,8 +172,8 @@ def expire(state: State, task: Task) -> None:
     finish(state, task, TaskStatus.EXPIRED)
 
 
-def remove(state: State, task: Task) -> None:
-    """Forget a task that does not run."""
+def remove(state: State, task: Task, *, why: str | None = None) -> None:
+    """Forget a task that does not run. The event says *why*, unless someone asked for it."""
     space = state.spaces[task.kind.namespace]
     queue = space.queues.by_name[task.kind.queue]
     _leave(state, space, queue, task)
@@ -176,4 +184,4 @@ def remove(state: State, task: Task) -> None:
     queue.removed(task.status)
     space.queues.close_if_idle(queue)
     room.count_out(state, task)
-    state.happened("removed", task)
+    state.happened("removed", task, error=why)

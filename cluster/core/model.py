@@ -18,6 +18,7 @@ UNKNOWN_CONTENT_TYPE = "application/octet-stream"
 PRIORITY_MAX = 9
 PRIORITY_NORMAL = 4
 SLOTS_MAX = 1_000  # Of one worker: all that concerns it fits into one apply.
+PAYLOAD_BYTES_MAX = 1 << 20  # As much each for data, result, error and progress.
 DELIVERIES_KILLED_MAX = (
     3  # Runs in a row that took their worker with them: then the task is at fault.
 )

@@ -8,9 +8,56 @@ errors, workers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cluster.core import sizes
-from cluster.core.model import Task
-from cluster.core.state import State
+from cluster.core.commands import Refusal, Refused
+from cluster.core.model import NewTask, Task
+from cluster.core.ready import by_turn
+from cluster.core.state import Space, State
+
+_PARTS = 8  # Of `memory_bytes_max`.
+_PARTS_UNENDED = 6  # That tasks which have not ended may take.
+_PARTS_KEPT = 7  # Above which tasks that have ended are evicted.
+
+
+def refusal(state: State, tasks: Collection[NewTask], *, keys: int) -> Refused | None:
+    """Why there is no room for these new tasks and so many new keys, if there is none."""
+    need = sum(map(sizes.new_task_bytes, tasks)) + sizes.KEY_BYTES * keys
+    most = state.memory_bytes_max
+    unended = state.bytes_used - state.bytes_ended
+    left = max(0, min(most // _PARTS * _PARTS_UNENDED - unended, most - state.bytes_used))
+    if need <= left:
+        return None
+    return Refused(
+        Refusal.CLUSTER_FULL,
+        f"tasks to come need {need:,} bytes, and {left:,} are left of the {most:,} that all tasks "
+        "may take (memory_bytes_max): try again when some have ended",
+    )
+
+
+def is_left(state: State, size: int) -> bool:
+    """Whether something that has been taken in may grow by so many bytes."""
+    return state.bytes_used + size <= state.memory_bytes_max
+
+
+def next_evicted(state: State) -> Task | None:
+    """The task to remove because there is too much: what ended first, dead letters last."""
+    if state.bytes_used <= state.memory_bytes_max // _PARTS * _PARTS_KEPT:
+        return None
+    for first in (_first_rested, _first_dead):
+        tasks = [task for task in map(first, state.spaces.values()) if task is not None]
+        if tasks:
+            return min(tasks, key=by_turn)
+    return None
+
+
+def _first_rested(space: Space) -> Task | None:
+    return space.rested.first()
+
+
+def _first_dead(space: Space) -> Task | None:
+    return space.dead.first()
 
 
 def count_in(state: State, task: Task) -> None:
@@ -29,12 +76,20 @@ def count_in(state: State, task: Task) -> None:
 def count_out(state: State, task: Task) -> None:
     """Count a task that was removed out, with what went with it as its last."""
     size = sizes.task_bytes(task)
+    if task.status.is_final:
+        state.bytes_ended -= size
     if state.kinds.let_go(task.kind):
         size += sizes.kind_bytes(task.kind)
     task.created.tasks -= 1
     if not task.created.tasks:
         size += sizes.MOMENT_BYTES
     state.bytes_used -= size
+
+
+def bytes_ended(state: State) -> int:
+    """What `state.bytes_ended` must be, counted anew."""
+    tasks = [task for space in state.spaces.values() for task in space.tasks.values()]
+    return sum([sizes.task_bytes(task) for task in tasks if task.status.is_final])
 
 
 def bytes_used(state: State) -> int:

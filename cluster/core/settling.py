@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from cluster.core import leasing, lifecycle, retrying, sizes
-from cluster.core.commands import Complete, Fail, Refused, Release, Report, Settled
-from cluster.core.model import COMPLETED, PROCESSING, Run, Task
+from cluster.core import leasing, lifecycle, retrying, room, sizes
+from cluster.core.commands import Complete, Fail, Refusal, Refused, Release, Report, Settled
+from cluster.core.model import COMPLETED, PAYLOAD_BYTES_MAX, PROCESSING, Run, Task
 from cluster.core.state import State
 
 
 def complete(state: State, command: Complete) -> Settled | Refused:
     """Accept the result, unless a newer lease has superseded the token."""
+    if len(command.result) > PAYLOAD_BYTES_MAX:
+        return _too_large("result", command.task_id, len(command.result))
     task = state.task(command.namespace, command.task_id)
     if task is None:
         return leasing.unknown(command.task_id)
@@ -31,6 +33,8 @@ def complete(state: State, command: Complete) -> Settled | Refused:
 
 def fail(state: State, command: Fail) -> Settled | Refused:
     """Count the failure, unless a newer lease has superseded the token."""
+    if len(command.error) > PAYLOAD_BYTES_MAX:
+        return _too_large("error", command.task_id, len(command.error))
     task = state.task(command.namespace, command.task_id)
     if task is None:
         return leasing.unknown(command.task_id)
@@ -60,7 +64,9 @@ def release(state: State, command: Release) -> Settled | Refused:
 
 
 def report(state: State, command: Report) -> Settled | Refused:
-    """Keep the newest progress."""
+    """Keep the newest progress, if there is room for it."""
+    if len(command.progress) > PAYLOAD_BYTES_MAX:
+        return _too_large("progress", command.task_id, len(command.progress))
     task = state.task(command.namespace, command.task_id)
     if task is None:
         return leasing.unknown(command.task_id)
@@ -70,11 +76,25 @@ def report(state: State, command: Report) -> Settled | Refused:
     run = lifecycle.run_of(state, task)
     if (run.progress, run.progress_content_type) == (command.progress, command.content_type):
         return Settled(task.id, task.status, is_duplicate=True)
-    state.bytes_used += sizes.blob_bytes(command.progress) - sizes.blob_bytes(run.progress)
+    grown = sizes.blob_bytes(command.progress) - sizes.blob_bytes(run.progress)
+    if grown > 0 and not room.is_left(state, grown):
+        return Refused(
+            Refusal.CLUSTER_FULL,
+            f"task {task.id}: no room for {len(command.progress):,} bytes of progress; "
+            f"all tasks may take {state.memory_bytes_max:,} (memory_bytes_max)",
+        )
+    state.bytes_used += grown
     run.progress = command.progress
     run.progress_content_type = command.content_type
     state.happened("progress", task, worker_id=run.worker_id, attempt=run.attempts + 1)
     return Settled(task.id, task.status, is_duplicate=False)
+
+
+def _too_large(what: str, task_id: str, size: int) -> Refused:
+    return Refused(
+        Refusal.TOO_LARGE,
+        f"the {what} of task {task_id} has {size:,} bytes, the limit is {PAYLOAD_BYTES_MAX:,}",
+    )
 
 
 def _open_run(task: Task, token: int) -> Run | None:

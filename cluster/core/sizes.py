@@ -8,7 +8,7 @@ and its entries in tables and orders take, so whoever adds to a record measures 
 from __future__ import annotations
 
 from cluster.core import timelines
-from cluster.core.model import Extras, Kind, Run, Task, Worker
+from cluster.core.model import Extras, Kind, NewTask, Run, Task, Worker
 
 BLOB_BYTES = 40  # Of bytes, beyond their length; rounding included.
 TEXT_BYTES = 56  # Of a string, beyond its characters.
@@ -46,6 +46,12 @@ def task_bytes(task: Task) -> int:
     if task.run is None:
         return size
     return size + run_bytes(task.run) + (ENDED_BYTES if task.status.is_final else 0)
+
+
+def new_task_bytes(new: NewTask) -> int:
+    """Of a task that is to be taken in."""
+    is_timed = new.delay_ms > 0 or new.run_at_ms is not None or new.kind.policy.ttl_ms is not None
+    return submission_bytes(new.payload, new.extras, is_timed=is_timed)
 
 
 def submission_bytes(payload: bytes, extras: Extras | None, *, is_timed: bool) -> int:

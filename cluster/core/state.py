@@ -20,7 +20,7 @@ from cluster.core.model import ERROR_TOLD_MAX, Event, Moment, Task, Worker
 from cluster.core.operations import Operations
 from cluster.core.ordered import Ordered
 from cluster.core.queues import Queues
-from cluster.core.ready import Ready
+from cluster.core.ready import Ready, by_turn
 from cluster.core.ring import Ring
 from cluster.core.table import Table
 
@@ -33,7 +33,7 @@ by_timeout = attrgetter("run.timeout")
 class Space:
     """What belongs to one namespace."""
 
-    __slots__ = ("dead", "listing", "queues", "roster", "tally", "tasks", "workers")
+    __slots__ = ("dead", "listing", "queues", "rested", "roster", "tally", "tasks", "workers")
 
     def __init__(self) -> None:
         self.tasks: Table[Task] = Table()
@@ -42,6 +42,7 @@ class Space:
         self.listing = Listing()
         self.queues = Queues()
         self.dead = DeadLetters()
+        self.rested: Ordered[Task] = Ordered(by_turn)  # What else has ended, in this order.
         self.tally = Tally()
 
 
@@ -49,6 +50,7 @@ class State:
     """Tables, timers, counters and clocks. Times are milliseconds."""
 
     __slots__ = (
+        "bytes_ended",
         "bytes_used",
         "crews",
         "events",
@@ -78,7 +80,8 @@ class State:
         self.lease_ms = lease_ms
         self.heartbeat_ms = heartbeat_ms
         self.memory_bytes_max = UNBOUNDED_BYTES
-        self.bytes_used = 0  # By `sizes`, of all that is kept: see `invariants`.
+        self.bytes_used = 0  # By `sizes`, of all that is kept: see `room`.
+        self.bytes_ended = 0  # Of this, what tasks that have ended take.
         self.now = Moment(0, 0, 0, 0)  # Of the newest entry.
         self.events: list[Event] = []  # Of the entry that is being applied.
         self.ring = Ring()  # The newest of all entries.

