@@ -4,7 +4,7 @@ An entry is `[version, cluster time, wall time, [[origin, request, [command, …
 `[op code, field, …]` in the order of its type's fields; a task's kind is packed by itself, as
 bytes, so that it is decoded once for all tasks that share it. Op codes are never used again for
 another op; fields are only ever appended, with a default that means what their absence meant. A
-snapshot is the sections of `core/dumping.py`, each packed by itself.
+snapshot is the sections of `core/sections.py`, each packed by itself.
 
 Not for several threads at once: the packer is shared.
 """
@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from cluster.core import commands, dumping, queue_commands
+from cluster.core import commands, dumping, loading, queue_commands, sections
 from cluster.core.commands import Command, Submit
 from cluster.core.machine import Machine
 from cluster.core.model import NO_EXTRAS, Event, Extras, Idempotency, Kind, NewTask, Policy
 from cluster.errors import StorageDamaged, UnsupportedVersion, WireError
 
 ENTRY_VERSION = 1
-SNAPSHOT_VERSION = dumping.SNAPSHOT_VERSION
+SNAPSHOT_VERSION = sections.SNAPSHOT_VERSION
 KINDS_REMEMBERED_MAX = 4_096  # Each way.
 STRING_CHARACTERS_MAX = 200  # What `describe` shows of a string.
 
@@ -167,7 +167,7 @@ class MachineLoader:
     """Builds a machine from the sections that `dump_machine` packed, a few milliseconds each."""
 
     def __init__(self) -> None:
-        self._loader = dumping.Loader()
+        self._loader = loading.Loader()
 
     def feed(self, raw: bytes) -> None:
         """Take in the next section.
@@ -178,7 +178,7 @@ class MachineLoader:
         """
         try:
             self._loader.feed(_unpack(raw))
-        except dumping.UnknownVersion as error:
+        except loading.UnknownVersion as error:
             raise UnsupportedVersion(str(error)) from error
         except (ValueError, WireError) as error:
             raise StorageDamaged(f"the snapshot cannot be read: {error}") from error

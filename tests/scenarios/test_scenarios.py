@@ -36,8 +36,9 @@ from cluster.core.commands import (
     Suspend,
     Tick,
 )
-from cluster.core.dumping import Loader, dump
+from cluster.core.dumping import dump
 from cluster.core.invariants import check
+from cluster.core.loading import Loader
 from cluster.core.machine import Machine
 from cluster.core.model import Event, Idempotency, Lease, NewTask, Policy, Position
 from cluster.core.queries import EventsAfter, EventsGone, GetTask, Timeline

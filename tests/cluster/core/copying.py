@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgpack
 
 from cluster.core.accounting import Tally
-from cluster.core.dumping import Loader, dump
+from cluster.core.dumping import dump
 from cluster.core.invariants import check
+from cluster.core.loading import Loader
 
 NUMBERS = (
     *("now", "lease_ms", "heartbeat_ms"),

@@ -9,8 +9,9 @@ from cluster.core.accounting import Tally
 from cluster.core.commands import Cancel, Leave, Tick
 from cluster.core.crews import Crew, Crews, Node
 from cluster.core.dead_letters import DeadLetters
-from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, UnknownVersion, dump
+from cluster.core.dumping import BYTES_MAX, RECORDS_MAX, dump
 from cluster.core.idempotency import Keys
+from cluster.core.loading import UnknownVersion
 from cluster.core.machine import Machine
 from cluster.core.model import (
     Backoff,
