@@ -63,7 +63,9 @@ def milliseconds(text: str) -> int:
 
 
 def new_tasks(ids: list[str], options: dict[str, str]) -> Submit:
-    """`queue= type= priority= requires= delay= attempts= timeout= ttl= retention= key= body=`."""
+    """`queue= type= priority= requires= delay= attempts= timeout= ttl= retention= key= body=` and
+    `size=`, the bytes of its payload.
+    """
     limits = {
         f"{name}_ms": milliseconds(options[name])
         for name in ("timeout", "ttl", "retention")
@@ -74,7 +76,7 @@ def new_tasks(ids: list[str], options: dict[str, str]) -> Submit:
         NewTask.of(
             task_id,
             options.get("type", "process"),
-            b"{}",
+            b"x" * int(options["size"]) if "size" in options else b"{}",
             "application/json",
             queue=options.get("queue", "default"),
             priority=int(options.get("priority", "4")),
@@ -130,7 +132,9 @@ VERBS: dict[str, Callable[[list[str], dict[str, str]], Command[Any]]] = {
     "purge": lambda names, to: PurgeQueue(names[0], to["queue"]),
     "retry_dead": lambda names, to: RetryDead(names[0], to.get("queue"), to.get("type")),
     "remove_dead": lambda names, _: RemoveDead(names[0]),
-    "lead": lambda names, _: BeginTerm(names[0]),
+    "lead": lambda names, to: BeginTerm(
+        names[0], memory_bytes_max=int(to.get("memory", 0)) or None
+    ),
     "suspend-node": lambda names, _: Suspend(names[0]),
     "resume-node": lambda names, _: Resume(names[0]),
     "after": lambda _, __: Tick(),
