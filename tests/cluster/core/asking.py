@@ -49,11 +49,11 @@ SOME = st.integers(0, 11)  # Which of those there are.
 
 POLICIES = st.builds(
     Policy,
-    max_attempts=st.integers(1, 3),
+    max_attempts=st.sampled_from([3, 2, 1]),
     backoff=st.just(Backoff(initial_ms=100, jitter_thousandths=0)),
     timeout_ms=st.sampled_from([None, 300]),
-    ttl_ms=st.sampled_from([None, None, 500]),
-    retention_ms=st.sampled_from([0, 2_000, DAY_MS, DAY_MS]),
+    ttl_ms=st.sampled_from([None, None, None, 500]),
+    retention_ms=st.sampled_from([0, 2_000, DAY_MS, DAY_MS, DAY_MS]),
 )
 TASKS = st.builds(
     NewTask.of,
@@ -66,10 +66,10 @@ TASKS = st.builds(
     delay_ms=st.sampled_from([0, 0, 200]),
     run_at_ms=st.sampled_from([None, None, None, 50, 1_500]),
     policy=POLICIES,
-    requires=st.sampled_from([(), (), ("gpu",)]),
+    requires=st.sampled_from([(), (), (), ("gpu",)]),
     meta=st.sampled_from([(), (), (("k", "v"),)]),
     idempotency=st.sampled_from(
-        [None, None, None, Idempotency("k", b"1"), Idempotency("k", b"2"), Idempotency("l", b"1")]
+        [*[None] * 8, Idempotency("k", b"1"), Idempotency("k", b"2"), Idempotency("l", b"1")]
     ),
 )
 SUBMISSIONS = st.builds(Submit, st.lists(TASKS, min_size=1, max_size=4).map(tuple))
@@ -78,9 +78,9 @@ REGISTRATIONS = st.builds(
     worker_id=WORKERS,
     name=st.just("name"),
     queues=st.sampled_from([("default", "other"), ("default", "other"), ("other",)]),
-    types=st.sampled_from([(), (), ("x",)]),
+    types=st.sampled_from([(), (), (), ("x",)]),
     tags=st.sampled_from([(), ("gpu",)]),
-    slots=st.integers(0, 3),
+    slots=st.sampled_from([1, 2, 3, 3, 0]),
     node=NODES,
 )
 OFFERS = st.builds(Offer, WORKERS, st.integers(0, 20), st.integers(0, 4), st.booleans())
@@ -94,16 +94,15 @@ OUTCOMES = st.one_of(
 )
 WISHES = st.builds(Cancel, IDS) | st.builds(Retry, IDS) | st.builds(RemoveDead, IDS)
 CLOSINGS = st.builds(PauseQueue, QUEUES) | st.builds(ResumeQueue, QUEUES)
-BULK = st.one_of(
-    st.builds(PurgeQueue, OPERATIONS, QUEUES),
-    st.builds(RetryDead, OPERATIONS, st.none() | QUEUES, st.none() | TYPES),
-)
+DEAD_RETRIES = st.builds(RetryDead, OPERATIONS, st.none() | QUEUES, st.none() | TYPES)
+BULK = st.builds(PurgeQueue, OPERATIONS, QUEUES) | DEAD_RETRIES
 SUSPENSIONS = st.builds(Suspend, NODES) | st.builds(Resume, NODES)
 TERMS = st.builds(
     BeginTerm,
     NODES,
-    lease_ms=st.sampled_from([None, 500, 1_000, 2_000]),
+    lease_ms=st.sampled_from([None, None, 1_000, 3_000, 6_000]),
     heartbeat_ms=st.sampled_from([None, 100, 300]),
+    memory_bytes_max=st.sampled_from([*[None] * 4, 12_000, 24_000, 1 << 30]),
 )
 ANYTHING = st.one_of(
     SUBMISSIONS,

@@ -2,7 +2,7 @@
 
 It shares the machine's words (commands, replies, statuses) and nothing of its making: no lanes, no
 crews, no timers, no budget of work. It is slow, and that is all that is wrong with it. It does not
-count bytes: what is evicted it is told, and judges (`evicted`).
+count bytes: that there is no room it is told, and knows what may follow from it.
 """
 
 from __future__ import annotations
@@ -36,16 +36,23 @@ from tests.cluster.core.reference_rules import HOUR_MS, Rules
 class Reference(Rules):
     """The machine's commands: what each does at once, and is answered."""
 
-    def entry(self, commands, cluster_ms, wall_ms):
-        """The replies to an entry's commands, a refusal standing for its sentence."""
+    def entry(self, commands, cluster_ms, wall_ms, *, refused, evicted):
+        """The replies to an entry's commands, a refusal standing for its sentence.
+
+        It is told for which of them there was no room, and which tasks were evicted in turn.
+        """
         self.cluster_ms = max(self.cluster_ms, cluster_ms)
         self.wall_ms = max(self.wall_ms, wall_ms)
         self.events, self.grants = [], []
-        replies = [self.do(command) for command in commands]
+        self.evicted = list(evicted)
+        replies = [self.do(*each) for each in zip(commands, refused, strict=True)]
         self.do_what_is_due()
+        assert not self.evicted, "evicted, though others ended before them"
         return replies
 
-    def do(self, command):
+    def do(self, command, is_refused):
+        self.is_refused = is_refused
+        assert self.is_bounded or not is_refused
         reply = getattr(self, command.op)(command)
         self.match()
         return reply
@@ -83,7 +90,8 @@ class Reference(Rules):
             body = body_of(new, created_ms)
             if bodies.setdefault(new.id, body) != body:
                 return Refusal.ID_CONFLICT
-        return None
+        is_more = len(keys) > len(self.keys) or len(bodies) > len(self.tasks)
+        return Refusal.CLUSTER_FULL if is_more and self.is_refused else None
 
     def take_in(self, new):
         run_at_ms = run_at_of(new, self.wall_ms)
@@ -215,6 +223,8 @@ class Reference(Rules):
         told = command.progress, command.content_type
         is_duplicate = task.progress == told
         if not is_duplicate:
+            if self.is_refused:
+                return Refusal.CLUSTER_FULL
             task.progress = told
             self.tell_of(task, "progress")
         return Settled(task.new.id, "processing", is_duplicate)
@@ -289,6 +299,7 @@ class Reference(Rules):
         self.grace_ms = max(self.grace_ms, self.cluster_ms + longest_ms)
         self.lease_ms = command.lease_ms or self.lease_ms
         self.heartbeat_ms = command.heartbeat_ms or self.heartbeat_ms
+        self.is_bounded = self.is_bounded or command.memory_bytes_max is not None
         self.tell("leader_changed", command.node)
         return Ticked
 

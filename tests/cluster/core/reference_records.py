@@ -116,6 +116,9 @@ class Known:
         self.paused: list[str] = []
         self.suspended: list[str] = []  # Nodes: whoever is connected there is given nothing.
         self.version = 1
+        self.is_bounded = False
+        self.is_refused = False  # Whether the machine said of this command that it is full.
+        self.evicted: list[str] = []  # What the machine removed in this entry for want of room.
         self.events: list[str] = []  # Each kind, and what it befell.
         self.grants: list[tuple[str, str, int]] = []  # Task, worker and token.
 

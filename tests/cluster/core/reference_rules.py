@@ -13,6 +13,8 @@ class Rules(Known):
     def do_what_is_due(self):
         self.end_what_runs_too_long()
         self.lose_who_is_silent()
+        while self.evicted and self.evicted[:1] == self.first_ended():
+            self.remove(self.tasks[self.evicted.pop(0)])
         self.go_on_with_operations()
         while self.ring_one_timer():
             pass
@@ -57,6 +59,12 @@ class Rules(Known):
         self.take_back(task)
         task.error = "its worker was lost 3 times in a row"
         self.finish(task, "failed")
+
+    def first_ended(self):
+        """What goes first when there is no room, if anything has ended: dead letters go last."""
+        ended = [task for task in self.tasks.values() if task.status in ENDED]
+        ended.sort(key=lambda task: (task.status == "failed", task.came))
+        return [task.new.id for task in ended[:1]]
 
     def go_on_with_operations(self):
         for operation in self.operations.values():
