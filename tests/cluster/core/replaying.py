@@ -48,12 +48,14 @@ def replay(log: Iterable[bytes]) -> dict[str, Any]:
     dumps = blake2b()
     ops: dict[str, int] = {}
     kinds: dict[str, int] = {}
+    evicted = 0
     for index, raw in enumerate(log, start=1):
         for group in codec.unpack_entry(raw).groups:
             for command in group.commands:
                 ops[command.op] = ops.get(command.op, 0) + 1
         for event in step(machine, raw, index).events:
             kinds[str(event.kind)] = kinds.get(str(event.kind), 0) + 1
+            evicted += event.error == "evicted"
         if index % DUMPED_EVERY == 0:
             for section in codec.dump_machine(machine):
                 dumps.update(section)
@@ -62,6 +64,7 @@ def replay(log: Iterable[bytes]) -> dict[str, Any]:
         "dumps": dumps.hexdigest(),
         "ops": ops,
         "kinds": kinds,
+        "evicted": evicted,
     }
 
 

@@ -66,6 +66,10 @@ def test_the_log_meets_every_kind_of_event(replayed):
     assert replayed["kinds"].keys() == set(EVENT_KINDS)
 
 
+def test_the_log_fills_the_memory(replayed):
+    assert replayed["evicted"] > 0
+
+
 @settings(max_examples=max(1, EXAMPLES // 10), deadline=None)
 @given(seed=st.integers(0, 2**32), units=st.sampled_from([1, 2, 5, 1_000]))
 def test_a_copy_taken_after_any_entry_goes_on_as_the_machine_does(seed, units):

@@ -89,7 +89,7 @@ def draw(rng: random.Random, index: int, machine: Machine) -> Command[Any]:
         (1, PurgeQueue(f"purge{index // 20}", rng.choice(QUEUES))),
         (2, RetryDead(f"retry{index}", rng.choice((None, *QUEUES)), rng.choice((None, *TYPES)))),
         (1, RemoveDead(task_id)),
-        (1, BeginTerm("node1", memory_bytes_max=rng.choice((None, 40_000, 1 << 30)))),
+        (1, BeginTerm("node1", memory_bytes_max=rng.choice((None, 120_000, 1 << 30)))),
         (3, Suspend(node)),
         (3, Resume(node)),
         (1, RaiseVersion(1)),
