@@ -1,5 +1,7 @@
 """Which task goes next, and to whom."""
 
+import pytest
+
 from cluster.core.commands import Cancel, Offer, Release, Submit
 from cluster.core.model import PRIORITY_MAX, NewTask
 from cluster.core.ready import AGEING_MS, next_place, turn_of
@@ -268,3 +270,14 @@ def test_no_place_and_priority_have_the_turn_of_others():
 
     assert places == sorted(set(places))
     assert len(set(turns)) == len(turns)
+
+
+@pytest.mark.parametrize(("ms", "first"), [(299_999, "higher"), (300_001, "lower")])
+def test_a_priority_is_worth_five_minutes_of_waiting(driver, ms, first):
+    driver.submit("lower", priority=4)
+    driver.after(ms)
+    driver.submit("higher", priority=5)
+
+    driver.worker()
+
+    assert driver.held() == [first]
