@@ -39,6 +39,7 @@ from cluster.core.queue_commands import RemoveDead
 from cluster.core.queue_queries import GetOperation, ListDead, ListQueues
 from tests.cluster.core.asking import (
     ANYTHING,
+    CLOSINGS,
     DAY_MS,
     DEAD_RETRIES,
     HOUR_MS,
@@ -48,6 +49,7 @@ from tests.cluster.core.asking import (
     RESULTS,
     SOME,
     SUBMISSIONS,
+    SUSPENSIONS,
 )
 from tests.cluster.core.reference import Reference
 
@@ -179,6 +181,10 @@ class Clients(RuleBasedStateMachine):
     @rule(command=DEAD_RETRIES)
     def retry_the_dead(self, command):
         self.do(replace(command, operation_id=f"retry-{self.index}"))
+
+    @rule(command=SUSPENSIONS | CLOSINGS)
+    def hold_up_or_let_go_on(self, command):
+        self.do(command)
 
     @rule(command=ANYTHING)
     def ask_blindly(self, command):
