@@ -250,7 +250,7 @@ class Clients(RuleBasedStateMachine):
 
     def tasks_are_what_they_should_be(self):
         tasks = self.reference.newest_first()
-        page = self.machine.answer(ListTasks())
+        page = self.machine.answer(ListTasks(limit=1_000))
         assert [task_of(view) for view in page.tasks] == [expected_task(task) for task in tasks]
         for view, task in zip(page.tasks, tasks, strict=True):
             assert self.machine.answer(GetTask(view.id)) == view
@@ -259,7 +259,7 @@ class Clients(RuleBasedStateMachine):
 
     def workers_are_what_they_should_be(self):
         workers = self.reference.workers.values()
-        views = self.machine.answer(ListWorkers()).workers
+        views = self.machine.answer(ListWorkers(limit=1_000)).workers
         assert [worker_of(view) for view in views] == [expected_worker(each) for each in workers]
         for worker in workers:
             leases = self.machine.answer(WorkerLeases(worker.id))
@@ -289,7 +289,7 @@ class Clients(RuleBasedStateMachine):
 
     def dead_letters_are_what_they_should_be(self):
         for queue, type_ in ((None, None), ("other", None), (None, "x"), ("default", "y")):
-            page = self.machine.answer(ListDead(queue, type_))
+            page = self.machine.answer(ListDead(queue, type_, limit=1_000))
             expected = [task.new.id for task in self.reference.dead(queue, type_)]
             assert [view.id for view in page.tasks] == expected
             assert page.total == len(expected)
