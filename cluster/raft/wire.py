@@ -63,9 +63,13 @@ def parse_greeting(content: Any) -> Greeting:
 
     Raises:
         WireError: it is no greeting.
-        UnsupportedVersion: it speaks a newer wire version.
+        UnsupportedVersion: it speaks another wire version, whatever else it says.
     """
     match content:
+        case [int(version), _, str(node_id), *_] if version != WIRE_VERSION:
+            raise UnsupportedVersion(
+                f"{node_id} speaks wire version {version}; this program speaks {WIRE_VERSION}"
+            )
         case [
             int(version),
             str(cluster_id),
@@ -75,10 +79,6 @@ def parse_greeting(content: Any) -> Greeting:
             str(nonce),
             int(machine_version),
         ]:
-            if version != WIRE_VERSION:
-                raise UnsupportedVersion(
-                    f"{node_id} speaks wire version {version}; this program speaks {WIRE_VERSION}"
-                )
             return Greeting(version, cluster_id, node_id, incarnation, http, nonce, machine_version)
         case _:
             raise WireError("the first frame is not a greeting")

@@ -80,6 +80,7 @@ def memory_bytes(ledger: Ledger) -> int:
 
 def greeting(**changes: Any) -> bytes:
     fields = {"version": 1, "cluster": "", "node": ABSENT, "incarnation": "i", "http": "", "n": "n"}
+    fields |= {"machine_version": 1}
     return pack_frame(Channel.GREETING, list((fields | changes).values()))
 
 
@@ -100,7 +101,7 @@ UNWELCOME: dict[str, tuple[bytes, str]] = {
     "an_unknown_channel": (pack_frame(99, None), "cannot be read"),  # type: ignore[arg-type]
     "raft_before_a_greeting": (pack_frame(Channel.RAFT, []), "RAFT came before the greeting"),
     "a_greeting_of_another_shape": (pack_frame(Channel.GREETING, [1, 2]), "not a greeting"),
-    "a_newer_wire_version": (greeting(version=99), "speaks wire version 99"),
+    "a_newer_wire_version": (greeting(version=99, news="news"), "speaks wire version 99"),
     "a_stranger_to_this_cluster": (greeting(node="node9"), "'node9' is not a member"),
     "another_cluster": (greeting(cluster="ffff"), "is of cluster ffff"),
     "a_proof_of_nothing": (
