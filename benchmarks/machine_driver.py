@@ -5,7 +5,6 @@ Times are processor time of this thread, so that what else runs on the computer 
 
 from __future__ import annotations
 
-import gc
 import random
 import time
 import uuid
@@ -17,9 +16,9 @@ from cluster import codec
 from cluster.core.commands import BeginTerm, Command, Complete, Offer, Register, Submit
 from cluster.core.machine import Applied, Machine
 from cluster.core.model import SLOTS_MAX, NewTask, Policy
+from node.collector import TIDY_SECONDS, Tidier
 
 ENTRY_COMMANDS = 100
-CALLS_PER_TIDYING = 100  # Of the collector: a node at full speed does so many in a second.
 ENTRY_MS = 10  # Between two entries, by both clocks.
 PAYLOAD_BYTES = 100
 LEASE_MS = 10**12  # The worker is never lost, though it says nothing.
@@ -34,14 +33,12 @@ class Driver:
     """Applies entries of up to a hundred commands, and knows what each step took."""
 
     def __init__(self) -> None:
-        gc.collect()
-        gc.freeze()
-        gc.disable()  # As a node does: what is young is collected on a timer.
         self.machine = Machine()
         self.index = 0
         self.now_ms = 0
         self.phase = ""
-        self._untidied = 0
+        self._tidier = Tidier()  # As in a node.
+        self._untidied_ns = 0
         self._leased: deque[tuple[str, int]] = deque()  # What the worker holds.
         self.taken_ns: Counter[str] = Counter()  # By step.
         self.longest_ns: Counter[str] = Counter()  # By phase and step.
@@ -76,11 +73,10 @@ class Driver:
         return applied
 
     def tidy_at_times(self) -> None:
-        """Collect what is young, once in a hundred calls."""
-        self._untidied += 1
-        if self._untidied == CALLS_PER_TIDYING:
-            self._untidied = 0
-            self.timed("tidy", _tidy)
+        """Let the collector look as often as in a node that does nothing else."""
+        if self._untidied_ns >= TIDY_SECONDS * 1e9:
+            self.timed("tidy", self._tidier.look)
+            self._untidied_ns = 0
 
     def timed(self, step: str, work: Callable[[], T]) -> T:
         """Do *work* as a step of the phase."""
@@ -88,6 +84,7 @@ class Driver:
         result = work()
         taken = time.thread_time_ns() - start
         self.taken_ns[step] += taken
+        self._untidied_ns += taken
         name = f"{self.phase} {step}"
         self.longest_ns[name] = max(self.longest_ns[name], taken)
         return result
@@ -126,8 +123,3 @@ def in_batches(items: Iterator[T]) -> Iterator[Sequence[T]]:
     """The items, as many at a time as an entry has commands."""
     while batch := [item for _, item in zip(range(ENTRY_COMMANDS), items, strict=False)]:
         yield batch
-
-
-def _tidy() -> None:
-    gc.collect(1)
-    gc.freeze()

@@ -18,37 +18,17 @@ YOUNG_MIN = 1_000  # Fewer new objects than that can wait.
 OLD_MAX = 50_000  # So many that stayed are looked at together and frozen: a few milliseconds.
 
 
-@contextmanager
-def tidied() -> Iterator[None]:
-    """Collect so on the running loop while the context lasts."""
-    tidier = _Tidier()
-    gc.disable()
-    gc.collect()
-    gc.freeze()
-    tidier.plan()
-    try:
-        yield
-    finally:
-        tidier.stop()
-        gc.unfreeze()
-        gc.enable()
+class Tidier:
+    """One look after another, to be taken every `TIDY_SECONDS`; the collector itself is off."""
 
-
-class _Tidier:
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._old = 0
-        self._timer: asyncio.TimerHandle | None = None
+        gc.disable()
+        gc.collect()
+        gc.freeze()
 
-    def plan(self) -> None:
-        self._timer = self._loop.call_later(TIDY_SECONDS, self._tidy)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _tidy(self) -> None:
-        self.plan()
+    def look(self) -> None:
+        """Free what is young and in no use any more, and freeze what has stayed."""
         young = gc.get_count()[0]  # Made since the last look, less those that are gone by count.
         if young < YOUNG_MIN:
             return
@@ -57,3 +37,34 @@ class _Tidier:
             gc.collect()  # Cycles that were in use when they were young.
             gc.freeze()
             self._old = 0
+
+
+@contextmanager
+def tidied() -> Iterator[None]:
+    """Collect so on the running loop while the context lasts."""
+    timer = _Timer(Tidier())
+    timer.plan()
+    try:
+        yield
+    finally:
+        timer.stop()
+        gc.unfreeze()
+        gc.enable()
+
+
+class _Timer:
+    def __init__(self, tidier: Tidier) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tidier = tidier
+        self._handle: asyncio.TimerHandle | None = None
+
+    def plan(self) -> None:
+        self._handle = self._loop.call_later(TIDY_SECONDS, self._look)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _look(self) -> None:
+        self.plan()
+        self._tidier.look()
