@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.core.model import COMPLETED, TaskStatus
+from cluster.core.model import TaskStatus
 
 UNBOUNDED_BYTES = (1 << 63) - 1  # As long as no leader has said how much there may be.
 
@@ -23,13 +23,6 @@ class Tally:
         """Count a task that came in."""
         self.submitted_ever += 1
         self.by_status[status] += 1
-
-    def moved(self, before: TaskStatus, after: TaskStatus) -> None:
-        """Count a task that changed its status."""
-        self.by_status[before] -= 1
-        self.by_status[after] += 1
-        if after is COMPLETED:
-            self.completed_ever += 1
 
     def removed(self, status: TaskStatus) -> None:
         """Count a task that was removed."""

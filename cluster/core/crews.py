@@ -133,10 +133,11 @@ class Crews:
 
     def wait(self, task: Task, queue: Queue, ready: Ready) -> None:
         """Let a pending task of *queue* wait where the crews that serve it will look."""
-        market = ready.market_of(task)
+        key = market_key(task)
+        market = ready.markets.get(key)
         if market is None:
-            market = ready.open(market_key(task), is_paused=queue.is_paused)
-            for crew in self.by_queue.get(market.key[:2], ()):
+            market = ready.open(key, is_paused=queue.is_paused)
+            for crew in self.by_queue.get(key[:2], ()):
                 self._attend(crew, market)
         self.fresh[ready.add(market, task)] = None
 

@@ -37,25 +37,29 @@ def move(state: State, task: Task, status: TaskStatus, *, turn: int | None = Non
 
     *turn* is its new one, if it does not keep its own. A task that moves has a run.
     """
-    assert task.run is not None, "a task that moves has a run"
+    run = task.run
+    assert run is not None, "a task that moves has a run"
     before = task.status
     kind = task.kind
     space = state.spaces[kind.namespace]
     queue = space.queues.by_name[kind.queue]
-    _leave(state, space, queue, task)
+    if before is not PROCESSING:
+        _leave(state, space, queue, task)
     if turn is not None:
         task.turn = turn
     task.status = status
-    task.run.late_token = None
-    space.tally.moved(before, status)
+    run.late_token = None
+    for counts in (space.tally.by_status, queue.by_status):
+        counts[before] -= 1
+        counts[status] += 1
     space.listing.moved(task, before)
-    queue.moved(before, status)
     set_timer(state, task)
-    enter(state, space, queue, task)
+    if status is not PROCESSING:
+        enter(state, space, queue, task)
 
 
 def enter(state: State, space: Space, queue: Queue, task: Task) -> None:
-    """Let *task* stand where its status has it stand."""
+    """Let *task* stand where its status has it stand; a running one stands nowhere."""
     if task.status is PENDING:
         queue.begin_waiting(task)
         state.crews.wait(task, queue, state.ready)
@@ -81,9 +85,10 @@ def set_timer(state: State, task: Task) -> None:
     timer = timer_of(task)
     if timer == task.timer:
         return
-    drop_timer(state, task)
+    if task.timer is not None:
+        state.timers.remove(task)
+    task.timer = timer
     if timer is not None:
-        task.timer = timer
         state.timers.add(task)
 
 
@@ -99,19 +104,20 @@ def timer_of(task: Task) -> int | None:
     status = task.status
     if status is PROCESSING or status is FAILED:
         return None  # It runs, or it is a dead letter: these stay until someone acts.
-    due_ms = _due_ms(task, status)
+    if status is PENDING:
+        due_ms = task.expires_at_ms
+    elif status is SCHEDULED:
+        due_ms = task.run_at_ms
+    else:
+        run = task.run
+        assert run is not None, "what is retried or has ended has a run"
+        due_ms = _due_after_run(task, run)
     return None if due_ms is None else due_key(due_ms, task.number)
 
 
-def _due_ms(task: Task, status: TaskStatus) -> int | None:
-    """When something is due by the wall clock: its start, its retry, its expiry, its removal."""
-    if status is PENDING:
-        return task.expires_at_ms
-    if status is SCHEDULED:
-        return task.run_at_ms
-    run = task.run
-    assert run is not None, "what is retried or has ended has a run"
-    if status is RETRYING:
+def _due_after_run(task: Task, run: Run) -> int:
+    """When a retry is due, or what comes first of it and the expiry; or when the removal is."""
+    if task.status is RETRYING:
         assert run.retry_at_ms is not None, "a retrying task has its next moment"
         if task.expires_at_ms is None:
             return run.retry_at_ms

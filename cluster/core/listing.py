@@ -106,9 +106,10 @@ class Listing:
             page = self._pages[number] = Page(number)
             self._order.add(page)
         page.tasks.append(task)
-        _count(page.statuses, task.status)
-        _count(page.queues, task.kind.queue)
-        _count(page.types, task.kind.type)
+        status, kind = task.status, task.kind
+        page.statuses[status] = page.statuses.get(status, 0) + 1
+        page.queues[kind.queue] = page.queues.get(kind.queue, 0) + 1
+        page.types[kind.type] = page.types.get(kind.type, 0) + 1
 
     def moved(self, task: Task, before: TaskStatus) -> None:
         """Count *task* under the status that it has now."""
@@ -131,10 +132,6 @@ class Listing:
         _discount(page.statuses, task.status)
         _discount(page.queues, task.kind.queue)
         _discount(page.types, task.kind.type)
-
-
-def _count(counts: dict[K, int], key: K) -> None:
-    counts[key] = counts.get(key, 0) + 1
 
 
 def _discount(counts: dict[K, int], key: K) -> None:

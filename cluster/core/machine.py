@@ -49,7 +49,6 @@ from cluster.core.model import Event, Moment
 from cluster.core.queries import Query
 from cluster.core.state import State
 
-R = TypeVar("R")
 A = TypeVar("A")
 
 HASH_BYTES = 16
@@ -130,17 +129,15 @@ class Machine:
         )
         state.events = []
         state.units_left = sweeping.UNITS_MAX
-        replies = tuple([self.apply(command) for command in commands])
+        replies = []
+        fresh = state.crews.fresh
+        for command in commands:
+            replies.append(_COMMANDS[type(command)](state, command))
+            if fresh:
+                matching.match(state)
         sweeping.sweep(state)
         state.ring.extend(state.events)
-        return Applied(replies, tuple(state.events))
-
-    def apply(self, command: Command[R]) -> R:
-        """Do *command* within the entry that is being applied."""
-        state = self.state
-        reply: R = _COMMANDS[type(command)](state, command)
-        matching.match(state)
-        return reply
+        return Applied(tuple(replies), tuple(state.events))
 
     def answer(self, query: Query[A]) -> A:
         """Answer *query* from the state as it is. It changes nothing."""

@@ -64,7 +64,7 @@ def _serve(state: State, lane: Lane, token_max: int) -> bool:
         return False
     task = lane.tasks.first()
     assert task is not None, "a lane with a turn has a task"
-    if not lifecycle.is_expired(state, task):
+    if task.expires_at_ms is None or not lifecycle.is_expired(state, task):
         leasing.grant(state, task, worker)
         return True
     if not state.units_left:

@@ -42,7 +42,7 @@ class TaskStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether the task rests: only an explicit retry moves it again."""
-        return self in _FINAL
+        return self in FINAL
 
 
 # Where it counts: to reach a member through its enumeration takes 0.15 µs (Python 3.11).
@@ -52,11 +52,9 @@ RETRYING = TaskStatus.RETRYING
 SCHEDULED = TaskStatus.SCHEDULED
 COMPLETED = TaskStatus.COMPLETED
 FAILED = TaskStatus.FAILED
+FINAL = frozenset({COMPLETED, FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED})
 
 _NUMBER_BITS = 40  # Of a `due_key`: a million million tasks.
-_FINAL = frozenset(
-    {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED}
-)
 
 
 class WorkerStatus(StrEnum):

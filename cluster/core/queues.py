@@ -34,11 +34,6 @@ class Queue:
         self.size += 1
         self.by_status[status] += 1
 
-    def moved(self, before: TaskStatus, after: TaskStatus) -> None:
-        """Count a task that changed its status."""
-        self.by_status[before] -= 1
-        self.by_status[after] += 1
-
     def removed(self, status: TaskStatus) -> None:
         """Count a task that was removed."""
         self.size -= 1

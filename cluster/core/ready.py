@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AGEING_MS = 300_000  # Cluster time for which a task makes way for one of the next priority.
 PLACES_PER_MS = 1 << 20
 PLACE_STEP = 1 << 4  # Between two places: room for every priority.
+_TURNS_PER_LEVEL = AGEING_MS * PLACES_PER_MS + 1
 
 QueueKey = tuple[str, str]  # Namespace and queue.
 MarketKey = tuple[str, str, tuple[str, ...]]  # Namespace, queue and required tags.
@@ -40,7 +41,7 @@ def turn_of(place: int, priority: int) -> int:
     A priority is worth `AGEING_MS` of earlier arrival. The one more per level tells apart what
     would else fall together: places are multiples of `PLACE_STEP`, and there are fewer priorities.
     """
-    return place - priority * (AGEING_MS * PLACES_PER_MS + 1)
+    return place - priority * _TURNS_PER_LEVEL
 
 
 def market_key(task: Task) -> MarketKey:
@@ -65,10 +66,11 @@ class Lane:
         return None if self.turn is None or self.market.is_paused else self
 
     def publish(self) -> None:
-        """Tell the market when another task has become the first."""
+        """Tell the market that another task has become the first, or that none is left."""
         first = self.tasks.first()
         turn = None if first is None else first.turn
-        if turn == self.turn:
+        if turn is not None and self.turn is not None and len(self.market.lanes) == 1:
+            self.turn = turn  # A lane alone stays where it is.
             return
         if self.turn is not None:
             self.market.heads.remove(self)
@@ -145,15 +147,19 @@ class Ready:
         if lane is None:
             lane = market.lanes[type_] = Lane(market, type_)
         lane.tasks.add(task)
-        lane.publish()
+        if lane.turn is None or task.turn < lane.turn:
+            lane.publish()
         return lane
 
     def remove(self, task: Task) -> None:
         """Let *task* wait no longer."""
-        market = self.markets[market_key(task)]
-        lane = market.lanes[task.kind.type]
+        kind = task.kind
+        market = self.markets[kind.namespace, kind.queue, kind.requires]
+        lane = market.lanes[kind.type]
         lane.tasks.remove(task)
+        if task.turn != lane.turn:
+            return
         lane.publish()
-        if lane.turn is None:
+        if lane.tasks.first() is None:
             del market.lanes[lane.type]
             self.close_if_idle(market)

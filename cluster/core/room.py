@@ -23,16 +23,18 @@ _PARTS_KEPT = 7  # Above which tasks that have ended are evicted.
 
 def refusal(state: State, tasks: Collection[NewTask], *, keys: int) -> Refused | None:
     """Why there is no room for these new tasks and so many new keys, if there is none."""
-    need = sum(map(sizes.new_task_bytes, tasks)) + sizes.KEY_BYTES * keys
+    need = sizes.KEY_BYTES * keys
+    for new in tasks:
+        need += sizes.new_task_bytes(new)
     most = state.memory_bytes_max
     unended = state.bytes_used - state.bytes_ended
-    left = max(0, min(most // _PARTS * _PARTS_UNENDED - unended, most - state.bytes_used))
-    if need <= left:
+    left = min(most // _PARTS * _PARTS_UNENDED - unended, most - state.bytes_used)
+    if need <= left or not need:
         return None
     return Refused(
         Refusal.CLUSTER_FULL,
-        f"tasks to come need {need:,} bytes, and {left:,} are left of the {most:,} that all tasks "
-        "may take (memory_bytes_max): try again when some have ended",
+        f"tasks to come need {need:,} bytes, and {max(0, left):,} are left of the {most:,} that "
+        "all tasks may take (memory_bytes_max): try again when some have ended",
     )
 
 

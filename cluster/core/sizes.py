@@ -8,7 +8,7 @@ and its entries in tables and orders take, so whoever adds to a record measures 
 from __future__ import annotations
 
 from cluster.core import timelines
-from cluster.core.model import Extras, Kind, NewTask, Run, Task, Worker
+from cluster.core.model import FINAL, Extras, Kind, NewTask, Run, Task, Worker
 
 BLOB_BYTES = 40  # Of bytes, beyond their length; rounding included.
 TEXT_BYTES = 56  # Of a string, beyond its characters.
@@ -26,6 +26,8 @@ WORKER_BYTES = 1_000
 KEY_BYTES = 500  # An idempotency key.
 LEASE_BYTES = 65  # In its worker; the task's side is its run's.
 
+_PLAIN_BYTES = TASK_BYTES + BLOB_BYTES  # Of a task without all else, but for its payload's length.
+
 
 def blob_bytes(blob: bytes | None) -> int:
     """Of a payload, a result, a progress report."""
@@ -41,25 +43,22 @@ def text_bytes(text: str | None) -> int:
 
 def task_bytes(task: Task) -> int:
     """Of a task with all that is its own; its kind and its moment are shared with others."""
-    is_timed = task.run_at_ms is not None or task.expires_at_ms is not None
-    size = submission_bytes(task.payload, task.extras, is_timed=is_timed)
+    size = _PLAIN_BYTES + len(task.payload)
+    if task.run_at_ms is not None or task.expires_at_ms is not None:
+        size += TIMER_BYTES
+    if task.extras is not None:
+        size += extras_bytes(task.extras)
     if task.run is None:
         return size
-    return size + run_bytes(task.run) + (ENDED_BYTES if task.status.is_final else 0)
+    return size + run_bytes(task.run) + (ENDED_BYTES if task.status in FINAL else 0)
 
 
 def new_task_bytes(new: NewTask) -> int:
     """Of a task that is to be taken in."""
-    is_timed = new.delay_ms > 0 or new.run_at_ms is not None or new.kind.policy.ttl_ms is not None
-    return submission_bytes(new.payload, new.extras, is_timed=is_timed)
-
-
-def submission_bytes(payload: bytes, extras: Extras | None, *, is_timed: bool) -> int:
-    """Of a task that was just taken in."""
-    size = TASK_BYTES + BLOB_BYTES + len(payload)
-    if is_timed:
+    size = _PLAIN_BYTES + len(new.payload)
+    if new.delay_ms > 0 or new.run_at_ms is not None or new.kind.policy.ttl_ms is not None:
         size += TIMER_BYTES
-    return size if extras is None else size + extras_bytes(extras)
+    return size if new.extras is None else size + extras_bytes(new.extras)
 
 
 def extras_bytes(extras: Extras) -> int:
@@ -72,14 +71,19 @@ def extras_bytes(extras: Extras) -> int:
 
 def run_bytes(run: Run) -> int:
     """Of what is known of a task's runs."""
-    size = RUN_BYTES + blob_bytes(run.result) + blob_bytes(run.progress) + text_bytes(run.error)
-    return size + timeline_bytes(run.timeline)
+    size = RUN_BYTES + blob_bytes(run.result) + timeline_bytes(run.timeline)
+    if run.progress is not None:
+        size += blob_bytes(run.progress)
+    return size if run.error is None else size + text_bytes(run.error)
 
 
 def timeline_bytes(timeline: timelines.Packed) -> int:
     """Of a task's later transitions, with the errors that they tell."""
-    size = ENTRY_BYTES * timelines.count(timeline)
-    return size + sum(map(text_bytes, timelines.errors(timeline)))
+    errors = timelines.errors(timeline)
+    size = ENTRY_BYTES * len(errors)
+    if errors.count(None) == len(errors):
+        return size
+    return size + sum(map(text_bytes, errors))
 
 
 def kind_bytes(kind: Kind) -> int:

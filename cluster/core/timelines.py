@@ -89,11 +89,6 @@ def dropped(timeline: Packed) -> int:
     return int(timeline[0])
 
 
-def count(timeline: Packed) -> int:
-    """How many entries are kept."""
-    return len(timeline) // _FIELDS
-
-
-def errors(timeline: Packed) -> list[str]:
-    """The errors that the entries tell."""
-    return [error for error in timeline[_FIELDS::_FIELDS] if error is not None]
+def errors(timeline: Packed) -> tuple[str | None, ...]:
+    """The error that each entry tells, or None: as many as there are entries."""
+    return timeline[_FIELDS::_FIELDS]

@@ -171,11 +171,11 @@ def test_what_is_no_timeline_is_not_loaded(timeline):
         timelines.loaded(timeline, str)
 
 
-def test_a_timeline_counts_its_entries_and_tells_their_errors():
+def test_a_timeline_tells_its_entries_errors():
     timeline = packed([released(1, "xxx"), released(2), released(3, "yy")])
 
-    assert (timelines.count(EMPTY), timelines.errors(EMPTY)) == (0, [])
-    assert (timelines.count(timeline), timelines.errors(timeline)) == (3, ["xxx", "yy"])
+    assert timelines.errors(EMPTY) == ()
+    assert timelines.errors(timeline) == ("xxx", None, "yy")
 
 
 def test_every_kind_of_event_about_a_task_is_told_or_left_out():
