@@ -25,7 +25,7 @@ from cluster.core.state import State
 def grant(state: State, task: Task, worker: Worker) -> None:
     """Put a pending task into the hands of a worker that has room."""
     state.newest_token = token = state.newest_token + 1
-    run = lifecycle.run_of(state, task)
+    run = task.run or lifecycle.run_of(state, task)
     run.worker_id = worker.id
     run.lease_token = token
     run.leased_at_ms = state.now.cluster_ms
@@ -40,7 +40,7 @@ def grant(state: State, task: Task, worker: Worker) -> None:
     state.bytes_used += sizes.LEASE_BYTES
     worker.newest_token = token
     state.crews.seat(worker, worker.room - 1)
-    state.happened("leased", task, worker_id=worker.id, attempt=run.attempts + 1)
+    state.happened("leased", task, worker.id, run.attempts + 1)
 
 
 def set_timeout(state: State, task: Task) -> None:

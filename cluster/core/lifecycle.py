@@ -32,7 +32,7 @@ def run_of(state: State, task: Task) -> Run:
     return run
 
 
-def move(state: State, task: Task, status: TaskStatus, *, turn: int | None = None) -> None:
+def move(state: State, task: Task, status: TaskStatus, turn: int | None = None) -> None:
     """Change *task*'s status and all that follows from it; the fields it needs are set before.
 
     *turn* is its new one, if it does not keep its own. A task that moves has a run.
@@ -148,20 +148,19 @@ def finish(
     state: State,
     task: Task,
     status: TaskStatus,
-    *,
     worker_id: str | None = None,
     attempt: int | None = None,
     error: str | None = None,
 ) -> None:
     """End *task*; the event is named after the status. *error* replaces what was there."""
-    run = run_of(state, task)
+    run = task.run or run_of(state, task)
     run.finished_at_ms = state.now.wall_ms
     run.retry_at_ms = None
     if error is not None:
         set_error(state, run, error)
     state.bytes_used += sizes.ENDED_BYTES
-    move(state, task, status, turn=next_turn(state))
-    state.happened(status, task, worker_id=worker_id, attempt=attempt, error=error)
+    move(state, task, status, next_turn(state))
+    state.happened(status, task, worker_id, attempt, error)
     state.bytes_ended += sizes.task_bytes(task)
 
 

@@ -28,7 +28,7 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     run.result_content_type = command.content_type
     run.error = None
     state.spaces[task.kind.namespace].tally.completed_ever += 1
-    lifecycle.finish(state, task, COMPLETED, worker_id=worker_id, attempt=run.attempts + 1)
+    lifecycle.finish(state, task, COMPLETED, worker_id, run.attempts + 1)
     return Settled(task.id, task.status, is_duplicate=False)
 
 

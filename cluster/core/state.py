@@ -125,7 +125,6 @@ class State:
         self,
         kind: str,
         task: Task,
-        *,
         worker_id: str | None = None,
         attempt: int | None = None,
         error: str | None = None,
