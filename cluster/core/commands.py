@@ -181,7 +181,7 @@ class Settled(NamedTuple):
 
     task_id: str
     status: TaskStatus
-    is_duplicate: bool
+    is_duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,14 +132,21 @@ class Crews:
             self.fresh[crew] = None
 
     def wait(self, task: Task, queue: Queue, ready: Ready) -> None:
-        """Let a pending task of *queue* wait where the crews that serve it will look."""
+        """Let a pending task of *queue* wait where the crews that serve it will look.
+
+        Without a worker that has room nobody need look now: whoever gains room will.
+        """
         key = market_key(task)
         market = ready.markets.get(key)
         if market is None:
             market = ready.open(key, is_paused=queue.is_paused)
             for crew in self.by_queue.get(key[:2], ()):
                 self._attend(crew, market)
-        self.fresh[ready.add(market, task)] = None
+        lane = ready.add(market, task)
+        for crew in market.crews:
+            if crew.available.first() is not None:
+                self.fresh[lane] = None
+                return
 
     def _found(self, profile: Profile, ready: Ready) -> Crew:
         node = self.nodes.get(profile[4])

@@ -23,13 +23,14 @@ def complete(state: State, command: Complete) -> Settled | Refused:
         return leasing.lost(task, token)
 
     worker_id = _end_run(state, task, run)
-    state.bytes_used += sizes.blob_bytes(command.result) - sizes.text_bytes(run.error)
+    state.bytes_used += sizes.blob_bytes(command.result)
     run.result = command.result
     run.result_content_type = command.content_type
-    run.error = None
+    if run.error is not None:
+        lifecycle.set_error(state, run, None)
     state.spaces[task.kind.namespace].tally.completed_ever += 1
     lifecycle.finish(state, task, COMPLETED, worker_id, run.attempts + 1)
-    return Settled(task.id, task.status, is_duplicate=False)
+    return Settled(task.id, task.status)
 
 
 def fail(state: State, command: Fail) -> Settled | Refused:
@@ -48,7 +49,7 @@ def fail(state: State, command: Fail) -> Settled | Refused:
 
     worker_id = _end_run(state, task, run)
     retrying.fail_attempt(state, task, command.error, may_retry=command.retry, worker_id=worker_id)
-    return Settled(task.id, task.status, is_duplicate=False)
+    return Settled(task.id, task.status)
 
 
 def release(state: State, command: Release) -> Settled | Refused:
@@ -61,7 +62,7 @@ def release(state: State, command: Release) -> Settled | Refused:
 
     lifecycle.run_of(state, task).killed = 0
     leasing.give_back(state, task)
-    return Settled(task.id, task.status, is_duplicate=False)
+    return Settled(task.id, task.status)
 
 
 def report(state: State, command: Report) -> Settled | Refused:
@@ -88,7 +89,7 @@ def report(state: State, command: Report) -> Settled | Refused:
     run.progress = command.progress
     run.progress_content_type = command.content_type
     state.happened("progress", task, worker_id=run.worker_id, attempt=run.attempts + 1)
-    return Settled(task.id, task.status, is_duplicate=False)
+    return Settled(task.id, task.status)
 
 
 def _too_large(what: str, task_id: str, size: int) -> Refused:

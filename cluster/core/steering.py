@@ -25,7 +25,7 @@ def cancel(state: State, command: Cancel) -> Settled | Refused:
 
     if task.status is not TaskStatus.PROCESSING:
         lifecycle.finish(state, task, TaskStatus.CANCELLED)
-        return Settled(task.id, task.status, is_duplicate=False)
+        return Settled(task.id, task.status)
 
     run = lifecycle.run_of(state, task)
     is_repeat = run.cancel_requested
@@ -47,7 +47,7 @@ def retry(state: State, command: Retry) -> Settled | Refused:
         )
 
     begin_anew(state, task)
-    return Settled(task.id, task.status, is_duplicate=False)
+    return Settled(task.id, task.status)
 
 
 def remove_dead(state: State, command: RemoveDead) -> Removed | Refused:

@@ -200,8 +200,8 @@ def test_what_a_match_left_undone_is_still_to_do(driver, monkeypatch):
 def test_what_is_gone_still_keeps_a_match_from_being_over(driver, monkeypatch):
     monkeypatch.setattr(sweeping, "UNITS_MAX", 0)
     driver.worker("w", 1)
-    driver.do(Leave("w"))
     driver.submit("a")
+    driver.do(Leave("w"))
     driver.do(Cancel("a"))
 
     machine = copy_of(driver.machine)
