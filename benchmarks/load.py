@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
+from benchmarks.waits import Waits
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask, Policy
 from cluster.errors import QuorateError
@@ -51,7 +52,7 @@ class Load:
     def __init__(self, propose: Propose, *, stop: asyncio.Event) -> None:
         self._propose = propose
         self._stop = stop
-        self._latencies: list[float] = []
+        self._waits = Waits()
         self._errors: Counter[str] = Counter()
 
     async def run(
@@ -79,14 +80,14 @@ class Load:
         else:
             await asyncio.gather(*(self._run_proposer(shared) for _ in range(proposers)))
         seconds, cpu_seconds = time.monotonic() - start, time.process_time() - cpu_start
-        waits = sorted(self._latencies)
+        waits = self._waits
         return {
-            "operations": len(waits),
+            "operations": waits.count,
             "seconds": seconds,
             "cpu_seconds": cpu_seconds,
-            "per_second": len(waits) / seconds,
-            "p50_ms": waits[len(waits) // 2] * 1e3 if waits else None,
-            "p99_ms": waits[len(waits) * 99 // 100] * 1e3 if waits else None,
+            "per_second": waits.count / seconds,
+            "p50_ms": waits.percentile_ms(50),
+            "p99_ms": waits.percentile_ms(99),
             "errors": dict(self._errors),
         }
 
@@ -115,4 +116,4 @@ class Load:
         except QuorateError as error:
             self._errors[type(error).__name__] += 1
         else:
-            self._latencies.append(time.perf_counter() - start)
+            self._waits.add(time.perf_counter() - start)
