@@ -127,7 +127,8 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
     """The problem of fields that are not as they should be, each named."""
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Problem("invalid", f"{first.field}: {first.message}{more}", errors=errors)
+    where = f"{first.field}: " if first.field else ""  # Without a field it is the whole body.
+    return Problem("invalid", f"{where}{first.message}{more}", errors=errors)
 
 
 def of_refusal(refused: Refused, headers: Mapping[str, str]) -> Problem:

@@ -250,3 +250,11 @@ async def test_a_slow_body_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch
     writer.close()
 
     assert b" 408 " in answer
+
+
+@pytest.mark.usefixtures("healthy")
+async def test_a_body_that_is_wrong_as_a_whole_is_told_so(http: aiohttp.ClientSession) -> None:
+    async with http.post("/tasks", data=b"[]", headers={"Content-Type": JSON}) as answer:
+        problem = await answer.json(content_type=None)
+
+    assert problem["detail"] == "the body must be an object"
