@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ class NotServed(Exception):
     """Nothing listened: the request certainly did nothing."""
 
 
-class Caller:
+class Caller(ABC):
     """One process, alone on its machine: it may ask any of *nodes*, which may come and go."""
 
     def __init__(
@@ -45,9 +46,9 @@ class Caller:
         """Start the process."""
         self.process.start(self.run())
 
+    @abstractmethod
     async def run(self) -> None:
         """Live until the world ends, or `end` is called."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """End the process; what is under way is never known to it."""
