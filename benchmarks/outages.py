@@ -88,6 +88,7 @@ async def measure_catch_up(machine: str, effort: Effort) -> Results:
         await cluster[leader].ask("stop_load")
         result = await load
     missed = ahead["applied_index"] - behind["applied_index"]
+    assert missed > 200 * effort.away_seconds, f"only {missed} entries missed: it was not isolated"
     details = {"entries_missed": missed, "errors": result["errors"]}
     return {"catch_up_s": Result(value=reached_at - healed_at, bar=3.0, details=details)}
 

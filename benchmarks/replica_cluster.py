@@ -48,17 +48,16 @@ class ReplicaCluster:
         self.machine = machine
         self.data = data
         self.processes: dict[str, Process] = {}
-        self.relays: dict[frozenset[str], Relay] = {}
+        self.relays: dict[tuple[str, str], Relay] = {}  # By who dials whom.
         ports = free_ports(len(NODES))
         self._addresses = {name: f"{HOST}:{port}" for name, port in zip(NODES, ports, strict=True)}
 
     async def start(self, *, is_relayed: bool) -> None:
         """Start every node and wait until they have formed a cluster."""
         if is_relayed:
-            # The lower id dials the higher one: one relay is the only way between a pair.
-            for dialler, dialled in itertools.combinations(NODES, 2):
-                relay = await Relay.start(self._addresses[dialled])
-                self.relays[frozenset((dialler, dialled))] = relay
+            # Either of a pair may dial the other: each has a relay of its own to do it through.
+            for way in itertools.permutations(NODES, 2):
+                self.relays[way] = await Relay.start(self._addresses[way[1]])
         for name in NODES:
             await self.start_node(name)
         for name in NODES:
@@ -145,14 +144,12 @@ class ReplicaCluster:
     def members_of(self, name: str) -> dict[str, str]:
         """Where *name* reaches each node, through its relays where there are some."""
         return {
-            other: self.relays[frozenset((name, other))].address
-            if self.relays and name < other
-            else address
+            other: self.relays[name, other].address if (name, other) in self.relays else address
             for other, address in self._addresses.items()
         }
 
     def _relays_of(self, name: str) -> list[Relay]:
-        return [relay for pair, relay in self.relays.items() if name in pair]
+        return [relay for way, relay in self.relays.items() if name in way]
 
 
 @asynccontextmanager

@@ -80,7 +80,9 @@ class Calm:
     def _reaches(self, leader: SimulatedNode, other: SimulatedNode) -> bool:
         there, back = (leader.name, other.name), (other.name, leader.name)
         network = self._network
-        if any(way in network.cuts or way in network.unusual for way in (there, back)):
+        # A refused dial counts as well: a link that is lost meanwhile cannot be had again.
+        troubled = network.cuts | network.unusual.keys() | network.refusals
+        if there in troubled or back in troubled:
             return False
         return self._is_sane(other) and self._is_settled(self._pairs.get(frozenset(there)))
 
