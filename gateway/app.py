@@ -14,8 +14,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from cluster.errors import QuorateError
 from cluster.replica import Replica
 from gateway import origins, problems
+from gateway.calls import Handler
 from gateway.defaults import SubmitDefaults
-from gateway.exchange import BODY_BYTES_MAX, Handler, exchange
+from gateway.exchange import BODY_BYTES_MAX, exchange
 from gateway.problems import Problem
 from gateway.routes import ROUTES
 from gateway.service import Service

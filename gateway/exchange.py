@@ -1,16 +1,16 @@
-"""One exchange: what a handler sees of a request, and how its reply becomes an answer."""
+"""One exchange over HTTP: a request as a call, and a reply as an answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from aiohttp import web
 
-from gateway.encoding import Format, Undecodable, decode, draft, json_bytes_min
-from gateway.ids import normalized
-from gateway.problems import Problem
+from gateway.calls import INLINE_BYTES_MAX, Body, Call, Handler, written
+from gateway.encoding import Format, Undecodable, decode, json_bytes_min
+from gateway.problems import FieldError, Problem, invalid
 from gateway.service import Service
 
 T = TypeVar("T")
@@ -18,53 +18,32 @@ T = TypeVar("T")
 BODY_BYTES_MAX = 16 << 20
 BODY_SILENCE_SECONDS = 30.0
 CONTENT_BYTES_MAX = 2 << 20  # Of one task or outcome, whitespace and escapes aside.
-INLINE_BYTES_MAX = 64 << 10  # A larger body is decoded on a thread, so that the loop goes on.
 
 _FORMATS = {format_.value: format_ for format_ in Format}
 
 
-class Reply(NamedTuple):
-    """A handler's answer: a value for the client's format, which `exchange` encodes."""
+class HttpCall(Call):
+    """A call that came as an HTTP request."""
 
-    value: object
-    status: int = 200
-    headers: Mapping[str, str] = {}
+    __slots__ = ("_request",)
 
+    def __init__(self, service: Service, request: web.Request) -> None:
+        super().__init__(service, path=request.match_info, headers=request.headers)
+        self._request = request
 
-class Body(NamedTuple):
-    """A request's value and the format that it came in."""
-
-    value: object
-    written_in: Format
-
-
-class Call(NamedTuple):
-    """A request at its handler: with the service that it is made to."""
-
-    service: Service
-    request: web.Request
-
-    def path_id(self, code: str) -> str:
-        """The id in the path; what is no UUID is nobody's id.
-
-        Raises:
-            Problem: of that *code*, a 404.
-        """
-        written = self.request.match_info["id"]
-        if canonical := normalized(written):
-            return canonical
-        raise Problem(code, f"{written[:64]!r} is no id: ids are UUIDs")
+    @property
+    def query(self) -> Mapping[str, object]:
+        query = self._request.query
+        doubled = sorted({name for name in query if len(query.getall(name)) > 1})
+        if doubled:
+            raise invalid([FieldError(name[:64], "is given more than once") for name in doubled])
+        return query
 
     async def parse(self, parse: Callable[[Body], T], *, empty: object | None = None) -> T:
-        """What *parse* makes of the body; *empty* stands for one that was left out, if it may be.
-
-        Raises:
-            Problem: 400, 408, 413 or 415, by what is wrong with the body; or *parse*'s own.
-        """
-        if empty is not None and not self.request.can_read_body:
+        if empty is not None and not self._request.can_read_body:
             return parse(Body(empty, Format.JSON))  # Whatever format a client names for nothing.
-        written_in = _format_of(self.request)
-        content = await _content(self.request)
+        written_in = _format_of(self._request)
+        content = await _content(self._request)
         if not content and empty is not None:
             return parse(Body(empty, written_in))
         if len(content) <= INLINE_BYTES_MAX:
@@ -72,21 +51,13 @@ class Call(NamedTuple):
         return await asyncio.to_thread(_parsed, content, written_in, parse)
 
 
-Handler = Callable[[Call], Awaitable[Reply]]
-
-
 async def exchange(request: web.Request, handler: Handler, service: Service) -> web.Response:
     """Answer *request* in the format that it accepts, which is settled before anything is done."""
     accepted = _accepted(request)
-    reply = await handler(Call(service, request))
-    body = draft(reply.value, accepted)
-    if body.rewritten_bytes <= INLINE_BYTES_MAX:
-        content = body.filled()
-    else:
-        content = await asyncio.to_thread(body.filled)
+    reply = await handler(HttpCall(service, request))
     return web.Response(
         status=reply.status,
-        body=content,
+        body=await written(reply.value, accepted),
         content_type=accepted.value,
         headers=reply.headers,
     )
@@ -121,8 +92,8 @@ def _weight(header: str, format_: Format) -> float:
     """How much Accept wants the format: the most specific range that matches it decides."""
     ranges = (format_.value, "application/*", "*/*")
     found: dict[str, float] = {}
-    for written in header.split(","):
-        media, *parameters = (part.strip().lower() for part in written.split(";"))
+    for range_ in header.split(","):
+        media, *parameters = (part.strip().lower() for part in range_.split(";"))
         if media in ranges:
             found[media] = _quality(parameters)
     return next((found[media] for media in ranges if media in found), 0.0)

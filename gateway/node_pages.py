@@ -5,7 +5,7 @@ from __future__ import annotations
 from cluster.core.model import TaskStatus
 from cluster.core.queries import Count
 from gateway import instants, render
-from gateway.exchange import Call, Reply
+from gateway.calls import Call, Reply
 from gateway.ids import wall_ms
 from gateway.queries import STALE
 

@@ -6,14 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from multidict import MultiMapping
-
 from cluster.answers import Consistency
 from cluster.core.model import TaskStatus
 from cluster.core.queries import ListTasks, ListWorkers
 from gateway import checks
 from gateway.fields import Fields
-from gateway.problems import FieldError, invalid
 from gateway.schema import WAIT_SECONDS_MAX, check_name, check_type
 
 LIST_LIMIT = 50
@@ -33,7 +30,7 @@ class Reading(NamedTuple):
 STALE = Reading(Consistency.STALE, 0)
 
 
-def listing(query: MultiMapping[str]) -> tuple[ListTasks, Reading]:
+def listing(query: Mapping[str, object]) -> tuple[ListTasks, Reading]:
     """A list's filters and page, and how fresh it must be."""
     fields = query_fields(query)
     tasks = ListTasks(
@@ -49,7 +46,7 @@ def listing(query: MultiMapping[str]) -> tuple[ListTasks, Reading]:
     return tasks, reading
 
 
-def roster(query: MultiMapping[str]) -> tuple[ListWorkers, Reading]:
+def roster(query: Mapping[str, object]) -> tuple[ListWorkers, Reading]:
     """A page of the workers, and how fresh it must be. All of them, unless there are very many."""
     fields = query_fields(query)
     workers = ListWorkers(
@@ -61,7 +58,7 @@ def roster(query: MultiMapping[str]) -> tuple[ListWorkers, Reading]:
     return workers, reading
 
 
-def task_reading(query: MultiMapping[str]) -> tuple[float, Reading]:
+def task_reading(query: Mapping[str, object]) -> tuple[float, Reading]:
     """How long to wait for a task's end, in seconds, and how fresh the read must be."""
     fields = query_fields(query)
     wait = checks.decimal_text(checks.thousandths(0, 1e12))
@@ -71,7 +68,7 @@ def task_reading(query: MultiMapping[str]) -> tuple[float, Reading]:
     return min(wait_ms / 1000, WAIT_SECONDS_MAX), reading
 
 
-def reading(query: MultiMapping[str]) -> Reading:
+def reading(query: Mapping[str, object]) -> Reading:
     """How fresh a read must be, and nothing else."""
     fields = query_fields(query)
     fresh = _reading(fields)
@@ -79,16 +76,9 @@ def reading(query: MultiMapping[str]) -> Reading:
     return fresh
 
 
-def query_fields(query: MultiMapping[str]) -> Fields:
-    """A query's parameters, each given once.
-
-    Raises:
-        Problem: 422 naming the parameters given twice.
-    """
-    doubled = sorted({name for name in query if len(query.getall(name)) > 1})
-    if doubled:
-        raise invalid([FieldError(name[:64], "is given more than once") for name in doubled])
-    return Fields(dict(query), what="the query")
+def query_fields(query: Mapping[str, object]) -> Fields:
+    """A query's parameters."""
+    return Fields(query, what="the query")
 
 
 def cursor_text(list_: str, cursor: int | None) -> str | None:

@@ -5,35 +5,40 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gateway import node_pages, tasks, workers
-from gateway.exchange import Handler
+from gateway.calls import Handler
 
 
 class Route(NamedTuple):
-    """A method on a path, and who answers it. HEAD goes with every GET."""
+    """A method on a path, and who answers it. HEAD goes with every GET.
 
+    Its name is what a frame on `/connect` calls it by: the body's, the path's and the query's
+    members are one map there.
+    """
+
+    name: str
     method: str
     path: str
     handler: Handler
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/tasks", tasks.submit),
-    Route("GET", "/tasks", tasks.list_tasks),
-    Route("GET", "/tasks/{id}", tasks.get_task),
-    Route("DELETE", "/tasks/{id}", tasks.cancel),
-    Route("POST", "/tasks/{id}/retry", tasks.retry),
-    Route("POST", "/tasks/{id}/complete", tasks.complete),
-    Route("POST", "/tasks/{id}/fail", tasks.fail),
-    Route("POST", "/tasks/{id}/release", tasks.release),
-    Route("POST", "/tasks/{id}/progress", tasks.report),
-    Route("GET", "/workers", workers.list_workers),
-    Route("POST", "/workers", workers.register),
-    Route("GET", "/workers/{id}", workers.get_worker),
-    Route("DELETE", "/workers/{id}", workers.leave),
-    Route("POST", "/workers/{id}/lease", workers.lease),
-    Route("POST", "/workers/{id}/heartbeat", workers.heartbeat),
-    Route("GET", "/health", node_pages.health),
-    Route("GET", "/cluster", node_pages.cluster),
-    Route("GET", "/livez", node_pages.livez),
-    Route("GET", "/readyz", node_pages.readyz),
+    Route("submit", "POST", "/tasks", tasks.submit),
+    Route("tasks", "GET", "/tasks", tasks.list_tasks),
+    Route("task", "GET", "/tasks/{id}", tasks.get_task),
+    Route("cancel", "DELETE", "/tasks/{id}", tasks.cancel),
+    Route("retry", "POST", "/tasks/{id}/retry", tasks.retry),
+    Route("complete", "POST", "/tasks/{id}/complete", tasks.complete),
+    Route("fail", "POST", "/tasks/{id}/fail", tasks.fail),
+    Route("release", "POST", "/tasks/{id}/release", tasks.release),
+    Route("progress", "POST", "/tasks/{id}/progress", tasks.report),
+    Route("workers", "GET", "/workers", workers.list_workers),
+    Route("register", "POST", "/workers", workers.register),
+    Route("worker", "GET", "/workers/{id}", workers.get_worker),
+    Route("leave", "DELETE", "/workers/{id}", workers.leave),
+    Route("lease", "POST", "/workers/{id}/lease", workers.lease),
+    Route("heartbeat", "POST", "/workers/{id}/heartbeat", workers.heartbeat),
+    Route("health", "GET", "/health", node_pages.health),
+    Route("cluster", "GET", "/cluster", node_pages.cluster),
+    Route("livez", "GET", "/livez", node_pages.livez),
+    Route("readyz", "GET", "/readyz", node_pages.readyz),
 )

@@ -20,8 +20,8 @@ from cluster.core.model import NewTask
 from cluster.core.queries import GetTask, ListTasks, TaskPage, TaskView
 from cluster.errors import QuorateError
 from gateway import queries, render, schema
+from gateway.calls import Call, Reply
 from gateway.encoding import decode_stored, is_same
-from gateway.exchange import Call, Reply
 from gateway.outcomes import read_headers, write_headers
 from gateway.problems import Problem
 from gateway.queries import STALE, Reading
@@ -32,8 +32,8 @@ PAGE_BYTES_MAX = 8 << 20  # Of payloads; a page of larger tasks ends early, its 
 
 async def submit(call: Call) -> Reply:
     """`POST /tasks`: 201, or 200 when its id or key was seen already, with the same body."""
-    queries.query_fields(call.request.query).close()
-    headers, defaults = call.request.headers, call.service.defaults
+    queries.query_fields(call.query).close()
+    headers, defaults = call.headers, call.service.defaults
     new = await call.parse(
         lambda body: schema.new_task(body.value, headers, defaults, body.written_in)
     )
@@ -53,7 +53,7 @@ async def submit(call: Call) -> Reply:
 
 async def list_tasks(call: Call) -> Reply:
     """`GET /tasks`: one page, newest first."""
-    query, reading = queries.listing(call.request.query)
+    query, reading = queries.listing(call.query)
     answered = await _page(call, query, reading)
     tasks = [render.task(view) for view in answered.value.tasks]
     page = {
@@ -66,7 +66,7 @@ async def list_tasks(call: Call) -> Reply:
 
 async def get_task(call: Call) -> Reply:
     """`GET /tasks/{id}`: the task, once it has ended if `wait` allows so long."""
-    wait_seconds, reading = queries.task_reading(call.request.query)
+    wait_seconds, reading = queries.task_reading(call.query)
     task_id = call.path_id("task_unknown")
     answered = await _task_when_ended(call, task_id, wait_seconds, reading)
     headers = read_headers(answered, reading)
@@ -148,7 +148,7 @@ def _is_same_data(known: TaskView, new: NewTask) -> bool:
 
 
 async def _moved(call: Call, command: Command[Settled | Refused]) -> Reply:
-    queries.query_fields(call.request.query).close()
+    queries.query_fields(call.query).close()
     committed = await call.service.propose(command)
     task = await _task_after(call, committed.index, committed.reply.task_id, committed.reply.status)
     return Reply(task, 202, write_headers(committed))

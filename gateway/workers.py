@@ -5,7 +5,7 @@ from __future__ import annotations
 from cluster.core.commands import Leave
 from cluster.core.queries import GetWorker
 from gateway import queries, render, schema
-from gateway.exchange import Call, Reply
+from gateway.calls import Call, Reply
 from gateway.outcomes import read_headers, write_headers
 from gateway.problems import Problem
 
@@ -14,7 +14,7 @@ HEARTBEATS_PER_LEASE = 3  # Two may be lost on the way without harm.
 
 async def list_workers(call: Call) -> Reply:
     """`GET /workers`: a page of the sessions, the lost ones that are still remembered included."""
-    query, reading = queries.roster(call.request.query)
+    query, reading = queries.roster(call.query)
     answered = await call.service.read(query, reading)
     workers = [render.worker(view) for view in answered.value.workers]
     following = queries.cursor_text(queries.WORKERS, answered.value.next)
@@ -24,7 +24,7 @@ async def list_workers(call: Call) -> Reply:
 
 async def get_worker(call: Call) -> Reply:
     """`GET /workers/{id}`."""
-    reading = queries.reading(call.request.query)
+    reading = queries.reading(call.query)
     worker_id = call.path_id("worker_unknown")
     answered = await call.service.read(GetWorker(worker_id), reading)
     headers = read_headers(answered, reading)
