@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cluster.core.model import Backoff, Lease
-from cluster.core.queries import TaskView, WorkerView
+from cluster.core.queries import Progress, TaskView, WorkerView
 from cluster.status import ClusterStatus, MemberStatus
 from gateway import instants
 from gateway.encoding import Stored
@@ -49,8 +49,8 @@ def task(view: TaskView) -> dict[str, object]:
     }
 
 
-def lease(given: Lease) -> dict[str, object]:
-    """A task in a worker's hands: what it needs to run it."""
+def lease(given: Lease, progress: Progress | None) -> dict[str, object]:
+    """A task in a worker's hands: what it needs to run it, or to go on where a run stopped."""
     return {
         "id": given.task_id,
         "lease_token": given.token,
@@ -63,6 +63,7 @@ def lease(given: Lease) -> dict[str, object]:
         "meta": dict(given.meta),
         "traceparent": given.traceparent,
         "cancel_requested": given.cancel_requested,
+        "progress": None if progress is None else Stored(progress.progress, progress.content_type),
     }
 
 

@@ -21,6 +21,8 @@ from cluster.core.model import (
 )
 from cluster.core.state import State
 
+PROGRESS_KEPT_FROM = 2  # The version of the rules since which a run finds what the last one told.
+
 
 def grant(state: State, task: Task, worker: Worker) -> None:
     """Put a pending task into the hands of a worker that has room."""
@@ -31,7 +33,7 @@ def grant(state: State, task: Task, worker: Worker) -> None:
     run.leased_at_ms = state.now.cluster_ms
     run.started_at_ms = state.now.wall_ms
     run.deliveries += 1
-    if run.progress is not None:
+    if run.progress is not None and state.machine_version < PROGRESS_KEPT_FROM:
         state.bytes_used -= sizes.blob_bytes(run.progress)
         run.progress = run.progress_content_type = None
     lifecycle.move(state, task, PROCESSING)

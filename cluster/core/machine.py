@@ -206,6 +206,7 @@ _QUERIES: Mapping[type[Query[Any]], Callable[[State, Any], Any]] = MappingProxyT
         queries.GetWorker: views.get_worker,
         queries.ListWorkers: views.list_workers,
         queries.WorkerLeases: views.worker_leases,
+        queries.WorkerProgress: views.worker_progress,
         queries.Count: views.count,
         queries.Timeline: histories.timeline,
         queries.Span: histories.span,

@@ -95,6 +95,14 @@ class WorkerPage(NamedTuple):
     next: int | None
 
 
+class Progress(NamedTuple):
+    """What was last reported of a task that runs, by this run or by an earlier one."""
+
+    lease_token: int
+    progress: bytes
+    content_type: str
+
+
 class Counts(NamedTuple):
     """How much there is: by status, and how many were ever completed."""
 
@@ -170,6 +178,14 @@ class ListWorkers(Query[WorkerPage]):
 @dataclass(frozen=True, slots=True)
 class WorkerLeases(Query[tuple[Lease, ...]]):
     """The leases of a worker that still stand, in the order they were given."""
+
+    worker_id: str
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProgress(Query[tuple[Progress, ...]]):
+    """How far the tasks of a worker are, those of which anything was reported."""
 
     worker_id: str
     namespace: str = DEFAULT_NAMESPACE

@@ -3,6 +3,8 @@
 It is state, so that every node goes over to new rules at the same entry. The leader raises it once
 every member's program supports it (`caretaking.py`); whatever a later version adds, an op, a field
 or another outcome, is proposed, and done, only once the state has that version.
+
+Version 2: what a run reported of its progress is kept for the next one (`leasing.grant`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from cluster.core.commands import Noted, RaiseVersion
 from cluster.core.state import State
 
-NEWEST_VERSION = 1  # What this program supports.
+NEWEST_VERSION = 2  # What this program supports.
 
 
 def raise_version(state: State, command: RaiseVersion) -> Noted:

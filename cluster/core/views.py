@@ -15,10 +15,12 @@ from cluster.core.queries import (
     GetWorker,
     ListTasks,
     ListWorkers,
+    Progress,
     TaskPage,
     TaskView,
     WorkerLeases,
     WorkerPage,
+    WorkerProgress,
     WorkerView,
 )
 from cluster.core.state import State
@@ -74,6 +76,21 @@ def worker_leases(state: State, query: WorkerLeases) -> tuple[Lease, ...]:
     """What a worker holds; nothing when it is not known."""
     worker = state.space(query.namespace).workers.get(query.worker_id)
     return () if worker is None else leasing.held_by(state, worker)
+
+
+def worker_progress(state: State, query: WorkerProgress) -> tuple[Progress, ...]:
+    """How far the tasks of a worker are; nothing when it is not known."""
+    space = state.space(query.namespace)
+    worker = space.workers.get(query.worker_id)
+    if worker is None:
+        return ()
+    found = []
+    for token, task_id in worker.leases.items():
+        run = space.tasks[task_id].run
+        if run is not None and run.progress is not None:
+            assert run.progress_content_type is not None, "progress has a content type"
+            found.append(Progress(token, run.progress, run.progress_content_type))
+    return tuple(found)
 
 
 def count(state: State, query: Count) -> Counts:

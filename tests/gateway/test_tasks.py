@@ -316,6 +316,20 @@ async def test_progress_is_any_value(http: aiohttp.ClientSession, queue: str) ->
     assert task["progress"] == {"percent": 12.5}
 
 
+async def test_the_next_run_is_told_how_far_the_last_one_came(
+    http: aiohttp.ClientSession, queue: str
+) -> None:
+    task_id = (await submit(http, queue=queue))["id"]
+    first = await lease(http, queue)
+    token = first["lease_token"]
+    await call(http, "POST", f"/tasks/{task_id}/progress", lease_token=token, progress={"row": 7})
+    await call(http, "POST", f"/tasks/{task_id}/release", lease_token=token)
+
+    second = await lease(http, queue)
+
+    assert (first["progress"], second["progress"]) == (None, {"row": 7})
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -141,7 +141,8 @@ class Rules(Known):
         task.leased_ms = self.cluster_ms
         task.started_ms = self.wall_ms
         task.deliveries += 1
-        task.progress = (None, None)
+        if self.version < 2:
+            task.progress = (None, None)
         worker.held[task.token] = task
         worker.wanted -= 1
         self.tell_of(task, "leased")

@@ -2,8 +2,18 @@
 
 import pytest
 
-from cluster.core.commands import Complete, Fail, Offer, Refusal, Release, Report, Settled
+from cluster.core.commands import (
+    Complete,
+    Fail,
+    Offer,
+    RaiseVersion,
+    Refusal,
+    Release,
+    Report,
+    Settled,
+)
 from cluster.core.model import TaskStatus
+from cluster.core.queries import Progress, WorkerProgress
 
 
 @pytest.fixture
@@ -157,11 +167,31 @@ def test_repeated_progress_is_no_event(running):
     assert (reply.is_duplicate, running.kinds()) == (True, [])
 
 
-def test_a_new_run_begins_without_progress(running):
+@pytest.mark.parametrize(
+    "end", [Release("a", 1), Fail("a", 1, "broken")], ids=["released", "failed"]
+)
+def test_a_new_run_finds_what_the_last_one_told(running, end):
+    running.do(RaiseVersion(2))
+    running.do(Report("a", 1, b"1", "json"))
+    running.do(end)
+    running.after(10_000)
+
+    assert running.machine.answer(WorkerProgress("w")) == (Progress(2, b"1", "json"),)
+
+
+def test_under_the_first_rules_a_new_run_begins_without_progress(running):
     running.do(Report("a", 1, b"1"))
     running.do(Release("a", 1))
 
     assert running.task("a").progress is None
+
+
+def test_a_run_of_which_nothing_was_told_has_no_progress(running):
+    assert running.machine.answer(WorkerProgress("w")) == ()
+
+
+def test_a_worker_that_is_not_there_has_no_progress(running):
+    assert running.machine.answer(WorkerProgress("nobody")) == ()
 
 
 def test_a_lost_worker_cannot_release_or_report(running):

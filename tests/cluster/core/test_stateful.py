@@ -22,6 +22,7 @@ from cluster.core.commands import (
     Fail,
     Heartbeat,
     Offer,
+    RaiseVersion,
     Refusal,
     Refused,
     Release,
@@ -109,9 +110,11 @@ class Clients(RuleBasedStateMachine):
 
     # Most of what is asked is about something that is there.
 
-    @initialize(commands=st.lists(REGISTRATIONS, min_size=1, max_size=4))
-    def begin(self, commands):
-        self.do(BeginTerm("n1"), *commands)
+    @initialize(
+        commands=st.lists(REGISTRATIONS, min_size=1, max_size=4), version=st.sampled_from((1, 2))
+    )
+    def begin(self, commands, version):
+        self.do(BeginTerm("n1"), RaiseVersion(version), *commands)
         self.do(*(Offer(command.worker_id, 1, 2, is_standing=True) for command in commands))
 
     @rule(command=SUBMISSIONS)

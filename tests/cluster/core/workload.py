@@ -92,7 +92,7 @@ def draw(rng: random.Random, index: int, machine: Machine) -> Command[Any]:
         (1, BeginTerm("node1", memory_bytes_max=rng.choice((None, 120_000, 1 << 30)))),
         (3, Suspend(node)),
         (3, Resume(node)),
-        (1, RaiseVersion(1)),
+        (1, RaiseVersion(rng.choice((1, 2)))),
         (5, Tick()),
     )
     weights = [weight for weight, _ in draws]
