@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from node.tasks import Context, GiveUp, Handler, task
+    from node.context import Context, GiveUp
+    from node.tasks import Handler, task
     from node.worker import TaskWorker
 
 __all__ = ["Context", "GiveUp", "Handler", "TaskWorker", "task"]
 
 _HOMES = {
-    "Context": "node.tasks",
-    "GiveUp": "node.tasks",
+    "Context": "node.context",
+    "GiveUp": "node.context",
     "Handler": "node.tasks",
     "TaskWorker": "node.worker",
     "task": "node.tasks",

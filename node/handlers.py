@@ -7,7 +7,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from node.tasks import Context, GiveUp, task
+from node.context import Context, GiveUp
+from node.tasks import task
 
 SLEEP_SECONDS_MAX = 86_400
 

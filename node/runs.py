@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from node.tasks import Context, GiveUp, Handler
+from node.context import Context, GiveUp
+from node.tasks import Handler
 
 ERROR_CHARACTERS_MAX = 10_000
 

@@ -7,40 +7,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import update_wrapper
 from types import ModuleType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from cluster.errors import ConfigurationError
+from node.context import Context, GiveUp
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class GiveUp(Exception):
-    """Raised by a handler: this task failed, and trying it again would change nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What a handler may know about the run it is in. Made bare, it serves a handler's tests."""
-
-    task_id: str = ""
-    type: str = ""
-    queue: str = "default"
-    attempt: int = 1
-    lease_token: int = 0  # Only grows: hand it on as a fencing token where effects are kept.
-    meta: Mapping[str, str] = field(default_factory=dict)
-    traceparent: str | None = None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether the run should stop; a handler on a thread looks here now and then."""
-        return self.cancelled.is_set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

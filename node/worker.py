@@ -21,13 +21,14 @@ from gateway.client_errors import (
     WorkerLost,
     WorkerUnknown,
 )
+from node.context import Context
 from node.lifeline import announce
 from node.log import Rarely
 from node.loops import stop_signal, unless_set
 from node.pulse import Listener, Pulse
 from node.runs import Completed, Failed, Outcome, Run
 from node.session import Session
-from node.tasks import Context, Handler
+from node.tasks import Handler
 
 LEASE_WAIT_SECONDS = 20.0  # How long one call waits for tasks; then it asks again.
 RETRY_PAUSE_SECONDS = 0.5  # After the client lost its patience with every gateway.

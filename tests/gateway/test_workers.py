@@ -124,7 +124,7 @@ async def test_a_lease_carries_all_that_a_run_needs(
             "meta": {"a": "b"},
             "traceparent": trace,
             "cancel_requested": False,
-        "progress": None,
+            "progress": None,
         }
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from node import handlers
-from node.tasks import Context, GiveUp
+from node.context import Context, GiveUp
 
 
 def test_process_measures_and_raises_the_text() -> None:

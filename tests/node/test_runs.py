@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from node.context import Context, GiveUp
 from node.runs import Completed, Failed, Run
-from node.tasks import Context, GiveUp, Handler, task
+from node.tasks import Handler, task
 
 
 @task("double")

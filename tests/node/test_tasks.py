@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cluster.errors import ConfigurationError
-from node.tasks import Context, GiveUp, handlers_in, load_handlers, task
+from node.context import Context, GiveUp
+from node.tasks import handlers_in, load_handlers, task
 
 
 @task("greet")

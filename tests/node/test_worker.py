@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from gateway.client import Client, Object
+from node.context import Context
 from node.local import LocalCluster
-from node.tasks import Context, Handler, task
+from node.tasks import Handler, task
 from node.waiting import wait_until
 from node.worker import TaskWorker, WorkerSettings
 
