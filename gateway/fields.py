@@ -1,88 +1,157 @@
-"""Fields: the members of one object, taken out one by one. What is left over is an error."""
+"""Fields: what one object may hold. What is not named is an error, and all errors are told at once.
+
+A shape is the one place where an object's fields are listed: bodies and queries are read by it, and
+`/openapi.json` is written from it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TypeVar, cast
+from typing import Any, Generic, TypeVar
 
-from gateway.checks import Check, Invalid, each
+from gateway.checks import Check, Invalid, Schema
 from gateway.problems import FieldError, invalid
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 D = TypeVar("D")
 
 _NAME_SHOWN_MAX = 64  # A stranger's member name is quoted no longer than this.
 
 
-class Fields:
-    """Takes members, remembers every mistake, and tells all of them at once in `close`.
+class Field(Generic[T_co]):
+    """One member: its name, what it may be, what it means, and what stands for it if left out."""
 
-    What `required` and `optional` return for a wrong member is no value: use nothing of it before
-    `close` has passed.
-    """
+    __slots__ = ("check", "default", "has_default", "is_required", "name", "says", "standard")
 
-    def __init__(self, members: object, *, what: str = "the body") -> None:
+    def __init__(
+        self,
+        name: str,
+        check: Check[T_co],
+        says: str,
+        *,
+        is_required: bool = False,
+        default: object = None,
+    ) -> None:
+        """*default* is as a client would write it; null is none, and never stands in a body."""
+        self.name = name
+        self.check = check
+        self.says = says
+        self.is_required = is_required
+        self.default = default
+        self.has_default = default is not None
+        # What is read when the member was left out; of one without default, no value to use.
+        self.standard: Any = check(default) if self.has_default else None
+
+
+class Shape:
+    """The fields of one object, under the name that `/openapi.json` gives it."""
+
+    def __init__(
+        self,
+        name: str,
+        *fields: Field[Any],
+        what: str = "the body",
+        unserved: Collection[str] = (),
+    ) -> None:
+        """*unserved* are names that are known and refused: the public contract has them."""
+        self.name = name
+        self.fields = fields
+        self.what = what
+        self._unserved = unserved
+        self._by_name = {field.name: field for field in fields}
+        self._required = tuple(field.name for field in fields if field.is_required)
+
+    @property
+    def schema(self) -> Schema:
+        """The shape as JSON Schema."""
+        properties = {field.name: _described(field) for field in self.fields}
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        return schema | ({"required": list(self._required)} if self._required else {})
+
+    def read(self, value: object) -> Members:
+        """What *value* holds, and what is wrong with it: `close` or `end` tells."""
+        members = Members()
+        if not isinstance(value, Mapping):
+            members.refuse("", f"{self.what} must be an object")
+            return members
+        for name, member in value.items():
+            field = self._by_name.get(name)
+            if field is None:
+                members.refuse(name[:_NAME_SHOWN_MAX], self._unknown(name))
+                continue
+            try:
+                members.values[name] = field.check.read(member)
+            except Invalid as error:
+                for path, message in error.errors:
+                    members.refuse(name + path, message)
+        for name in self._required:
+            if name not in value:
+                members.refuse(name, "is required")
+        return members
+
+    def nested(self) -> Check[Members]:
+        """The check of a member that is such an object itself."""
+
+        def read(value: object) -> Members:
+            members = self.read(value)
+            members.end()
+            return members
+
+        return Check(read, self.schema)
+
+    def _unknown(self, name: str) -> str:
+        if name in self._unserved:
+            return "is not served by this version of Quorate"
+        return "is not a field that is known here"
+
+
+class Members:
+    """What was read by a shape. Use nothing of it before `close` or `end` has passed."""
+
+    __slots__ = ("_errors", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
         self._errors: list[tuple[str, str]] = []
-        self._left: dict[str, object] = {}
-        if isinstance(members, Mapping):
-            self._left = dict(members)
-        else:
-            self._errors.append(("", f"{what} must be an object"))
-        self._is_object = not self._errors
 
-    def required(self, name: str, check: Check[T]) -> T:
-        """The member *name*, which has to be there."""
-        if name in self._left:
-            return self._checked(name, check)
-        if self._is_object:
-            self._errors.append((name, "is required"))
-        return cast("T", None)
+    def __getitem__(self, field: Field[T]) -> T:
+        """The member, or what stands for it; of one without default that was left out, nothing."""
+        value: T = self.values.get(field.name, field.standard)
+        return value
 
-    def optional(self, name: str, check: Check[T], default: D) -> T | D:
-        """The member *name*, or *default* when it was left out; null is not left out."""
-        return self._checked(name, check) if name in self._left else default
+    def get(self, field: Field[T], default: D) -> T | D:
+        """The member, or *default* when it was left out; null is not left out."""
+        value: T | D = self.values.get(field.name, default)
+        return value
+
+    def has(self, field: Field[T]) -> bool:
+        """Whether the member was given, and is as it should be."""
+        return field.name in self.values
 
     def refuse(self, name: str, message: str) -> None:
-        """Remember a mistake that only several members together show."""
+        """Remember a mistake, such as one that only several members together show."""
         self._errors.append((name, message))
 
-    def has(self, name: str) -> bool:
-        """Whether the member was given and not yet taken."""
-        return name in self._left
-
-    def end(self, *, unserved: Collection[str] = ()) -> None:
-        """Refuse what is left over, for an object within another.
+    def end(self) -> None:
+        """Refuse the object if there was a mistake: one within another object.
 
         Raises:
-            Invalid: with every mistake so far, each with its path within this object.
+            Invalid: with every mistake, each with its path within this object.
         """
-        for name in self._left:
-            message = (
-                "is not served by this version of Quorate"
-                if name in unserved
-                else "is not a field that is known here"
-            )
-            self._errors.append((name[:_NAME_SHOWN_MAX], message))
         if self._errors:
             raise Invalid(*((f".{name}" if name else "", said) for name, said in self._errors))
 
-    def close(self, *, unserved: Collection[str] = ()) -> None:
-        """Refuse what is left over, for a whole body or query.
+    def close(self) -> None:
+        """Refuse the object if there was a mistake: a whole body or query.
 
         Raises:
-            Problem: 422 with every mistake, when there is one.
+            Problem: 422 with every mistake.
         """
-        try:
-            self.end(unserved=unserved)
-        except Invalid as error:
-            raise invalid(
-                [FieldError(path.removeprefix("."), message) for path, message in error.errors]
-            ) from None
+        if self._errors:
+            raise invalid([FieldError(name, message) for name, message in self._errors])
 
-    def _checked(self, name: str, check: Check[T]) -> T:
-        value = self._left.pop(name)
-        try:
-            return each(name, check, value)
-        except Invalid as error:
-            self._errors.extend(error.errors)
-            return cast("T", None)
+
+def _described(field: Field[Any]) -> Schema:
+    described = {**field.check.schema, "description": field.says}
+    return described | ({"default": field.default} if field.has_default else {})

@@ -13,27 +13,25 @@ from cluster.core.model import NO_EXTRAS, Idempotency, NewTask
 from gateway import checks
 from gateway.checks import Invalid
 from gateway.encoding import canonical
-from gateway.fields import Fields
+from gateway.fields import Members
+from gateway.shapes import IDEMPOTENCY_KEY
 
-FIELD = "idempotency_key"
 HEADER = "Idempotency-Key"
 _DIGEST_BYTES = 16  # More than chance can make two bodies share.
 
-_check_text = checks.text(characters_max=255)
 
-
-def key_of(fields: Fields, headers: Mapping[str, str]) -> str | None:
+def key_of(members: Members, headers: Mapping[str, str]) -> str | None:
     """The key that a submission gives as a member or as a header, or as both if they are equal."""
-    given: str | None = fields.optional(FIELD, _check_text, None)
+    given = members.get(IDEMPOTENCY_KEY, None)
     if HEADER not in headers:
         return given
     try:
         key = _check_header(headers[HEADER])
     except Invalid as error:
-        fields.refuse(HEADER, error.errors[0][1])
+        members.refuse(HEADER, error.errors[0][1])
         return None
     if given is not None and given != key:
-        fields.refuse(HEADER, f"differs from {FIELD}: give one of the two")
+        members.refuse(HEADER, f"differs from {IDEMPOTENCY_KEY.name}: give one of the two")
     return key
 
 
@@ -50,4 +48,4 @@ def _check_header(value: str) -> str:
     """The header's text: HTTP puts no end to its length, and carries any bytes."""
     if not value.isprintable():
         raise checks.refused("must be readable text in UTF-8")
-    return _check_text(value)
+    return IDEMPOTENCY_KEY.check(value)

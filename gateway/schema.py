@@ -1,4 +1,4 @@
-"""The schema: what each body may hold, and the commands that come of it.
+"""The schema: what each body holds, and the commands that come of it.
 
 Nothing unknown, missing or out of bounds gets past this module, so the log holds none of it.
 """
@@ -10,41 +10,19 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 from cluster.core.commands import Complete, Fail, Heartbeat, Register, Release, Report
-from cluster.core.model import (
-    DEFAULT_QUEUE,
-    PAYLOAD_BYTES_MAX,
-    PRIORITY_MAX,
-    PRIORITY_NORMAL,
-    SLOTS_MAX,
-    Backoff,
-    NewTask,
-    Policy,
-)
-from gateway import checks, defaults, idempotency
-from gateway.checks import Check
+from cluster.core.model import PAYLOAD_BYTES_MAX, Backoff, NewTask, Policy
+from cluster.core.queue_commands import RetryDead
+from gateway import idempotency, shapes
+from gateway.checks import Invalid, each
 from gateway.defaults import SubmitDefaults
 from gateway.encoding import Format, encode
-from gateway.fields import Fields
+from gateway.fields import Members
 from gateway.ids import new_id
-from gateway.problems import FieldError, Problem
+from gateway.problems import ERRORS_MAX, FieldError, Problem, invalid
 
 T = TypeVar("T")
 
 WAIT_SECONDS_MAX = 60.0  # Of every long wait; more is capped, not refused.
-LEASES_NAMED_MAX = 10 * SLOTS_MAX  # Tokens that a heartbeat may name, long lost ones among them.
-SECONDS_MAX = defaults.DELAY_SECONDS_MAX
-
-PRIORITIES: Mapping[str, int] = {"low": 1, "normal": PRIORITY_NORMAL, "high": 7, "critical": 9}
-
-# What the public contract names and this version does not do yet: refused, never ignored.
-UNSERVED_SUBMISSION = frozenset({"depends_on", "on_dependency", "key"})
-
-check_type = checks.text(characters_max=255)
-check_name = checks.name()
-check_tag = checks.text(characters_max=128)
-check_meta = checks.string_map(entries_max=64, name_characters_max=256, characters_max=1_024)
-check_token = checks.integer(1, (1 << 63) - 1)
-check_timeout = checks.thousandths(0.001, SECONDS_MAX)
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
@@ -66,121 +44,119 @@ def new_task(
     Raises:
         Problem: 422 naming each wrong field, or 413 for too much data.
     """
-    fields = Fields(body)
-    if fields.has("delay") and fields.has("run_at"):
-        fields.refuse("run_at", "goes without delay: give one of the two")
-    task_id = fields.optional("id", checks.uuid, "")
-    type_ = fields.required("type", check_type)
-    data = fields.required("data", checks.anything)
-    queue = fields.optional("queue", check_name, DEFAULT_QUEUE)
-    priority = fields.optional("priority", _check_priority, PRIORITY_NORMAL)
-    delay_ms = fields.optional("delay", checks.thousandths(0, SECONDS_MAX), 0)
-    run_at_ms = fields.optional("run_at", checks.instant, None)
-    requires = fields.optional("requires", checks.list_of(check_tag, items_max=32), ())
-    meta = fields.optional("meta", check_meta, ())
-    policy = _policy(fields, standard)
-    key = idempotency.key_of(fields, headers)
-    fields.close(unserved=UNSERVED_SUBMISSION)
-    new = NewTask.of(
-        id=task_id or new_id(),
-        type=type_,
-        payload=bounded(encode(data, written_in), "data"),
-        content_type=written_in.value,
-        queue=queue,
-        priority=priority,
-        delay_ms=delay_ms,
-        run_at_ms=run_at_ms,
-        policy=policy,
-        requires=tuple(sorted(set(requires))),
-        meta=meta,
-        traceparent=_traceparent(headers),
-    )
-    return new if key is None else idempotency.keyed(new, key, data)
+    members = shapes.SUBMISSION.read(body)
+    key = idempotency.key_of(members, headers)
+    _refuse_two_times(members)
+    members.close()
+    return _task(members, key, _traceparent(headers), standard, written_in)
+
+
+def new_tasks(
+    body: object, headers: Mapping[str, str], standard: SubmitDefaults, written_in: Format
+) -> tuple[NewTask, ...]:
+    """The tasks of a batch, in its order; keys are their own members.
+
+    Raises:
+        Problem: 422 naming each wrong field with its task's place, or 413 for too much data.
+    """
+    batch = shapes.BATCH.read(body)
+    if idempotency.HEADER in headers:
+        batch.refuse(idempotency.HEADER, "is of one task: in a batch each has its idempotency_key")
+    batch.close()
+    traceparent = _traceparent(headers)
+    tasks: list[NewTask] = []
+    mistakes: list[FieldError] = []
+    for place, item in enumerate(batch[shapes.TASKS]):
+        where = f"tasks[{place}]"
+        try:
+            members = each(where, _submission, item)
+        except Invalid as error:
+            mistakes += (FieldError(*told) for told in error.errors)
+            if len(mistakes) >= ERRORS_MAX:
+                break
+            continue
+        key = members.get(shapes.IDEMPOTENCY_KEY, None)
+        tasks.append(_task(members, key, traceparent, standard, written_in, where=where + "."))
+    if mistakes:
+        raise invalid(mistakes)
+    return tuple(tasks)
 
 
 def register(body: object, *, node: str) -> Register:
     """The session that a worker asks for."""
-    fields = Fields(body)
-    names = checks.list_of(check_name, items_max=64, items_min=1)
-    worker_id = fields.optional("id", checks.uuid, "") or new_id()
-    queues = fields.optional("queues", names, (DEFAULT_QUEUE,))
-    types = fields.optional("types", checks.list_of(check_type, items_max=1_000), ())
-    tags = fields.optional("tags", checks.list_of(check_tag, items_max=32), ())
-    slots = fields.optional("slots", checks.integer(1, SLOTS_MAX), 1)
-    name = fields.optional("name", checks.text(characters_max=128), worker_id)
-    fields.close()
+    members = shapes.REGISTRATION.read(body)
+    members.close()
+    worker_id = members.get(shapes.WORKER_ID, "") or new_id()
     return Register(
         worker_id=worker_id,
-        name=name,
-        queues=_distinct(queues),
-        types=_distinct(types),
-        tags=tuple(sorted(set(tags))),
-        slots=slots,
+        name=members.get(shapes.NAME, worker_id),
+        queues=_distinct(members[shapes.QUEUES]),
+        types=_distinct(members[shapes.TYPES]),
+        tags=tuple(sorted(set(members[shapes.TAGS]))),
+        slots=members[shapes.SLOTS],
         node=node,
     )
 
 
 def wanted(body: object) -> Wanted:
     """What a worker's long poll asks for; `wait` above a minute is capped."""
-    fields = Fields(body)
-    slots = fields.optional("max", checks.integer(1, SLOTS_MAX), 1)
-    wait_ms = fields.optional("wait", checks.thousandths(0, SECONDS_MAX), 0)
-    request_id: str | None = fields.optional("request_id", checks.text(characters_max=128), "")
-    fields.close()
-    return Wanted(slots, min(wait_ms / 1000, WAIT_SECONDS_MAX), request_id or None)
+    members = shapes.WISH.read(body)
+    members.close()
+    wait_seconds = min(members[shapes.WAIT] / 1000, WAIT_SECONDS_MAX)
+    return Wanted(members[shapes.WANTED_MAX], wait_seconds, members.get(shapes.REQUEST_ID, None))
 
 
 def heartbeat(body: object, *, worker_id: str, node: str) -> Heartbeat:
     """The leases that a worker still holds."""
-    fields = Fields(body)
-    check = checks.list_of(check_token, items_max=LEASES_NAMED_MAX)
-    tokens = fields.optional("lease_tokens", check, ())
-    fields.close()
-    return Heartbeat(worker_id=worker_id, lease_tokens=_distinct(tokens), node=node)
+    members = shapes.HEARTBEAT.read(body)
+    members.close()
+    tokens = _distinct(members[shapes.LEASE_TOKENS])
+    return Heartbeat(worker_id=worker_id, lease_tokens=tokens, node=node)
 
 
 def complete(body: object, *, task_id: str, written_in: Format) -> Complete:
     """A run's result; left out, it is null."""
-    fields = Fields(body)
-    token = fields.required("lease_token", check_token)
-    result = fields.optional("result", checks.anything, None)
-    fields.close()
-    written = bounded(encode(result, written_in), "result")
-    return Complete(task_id, token, written, written_in.value)
+    members = shapes.COMPLETION.read(body)
+    members.close()
+    written = bounded(encode(members.get(shapes.RESULT, None), written_in), "result")
+    return Complete(task_id, members[shapes.LEASE_TOKEN], written, written_in.value)
 
 
 def fail(body: object, *, task_id: str) -> Fail:
     """A run's failure, and whether another attempt makes sense."""
-    fields = Fields(body)
-    token = fields.required("lease_token", check_token)
-    error = fields.required("error", _check_string)
-    retry = fields.optional("retry", checks.boolean, default=True)
-    fields.close()
+    members = shapes.FAILURE.read(body)
+    members.close()
+    error = members[shapes.ERROR]
     bounded(error.encode(), "error")
-    return Fail(task_id, token, error, retry)
+    return Fail(task_id, members[shapes.LEASE_TOKEN], error, members[shapes.RETRY])
 
 
 def release(body: object, *, task_id: str) -> Release:
     """A task handed back unfinished."""
-    fields = Fields(body)
-    token = fields.required("lease_token", check_token)
-    fields.close()
-    return Release(task_id, token)
+    members = shapes.HAND_BACK.read(body)
+    members.close()
+    return Release(task_id, members[shapes.LEASE_TOKEN])
 
 
 def report(body: object, *, task_id: str, written_in: Format) -> Report:
     """How far a run has come, in any form."""
-    fields = Fields(body)
-    token = fields.required("lease_token", check_token)
-    progress = fields.required("progress", checks.anything)
-    fields.close()
-    written = bounded(encode(progress, written_in), "progress")
-    return Report(task_id, token, written, written_in.value)
+    members = shapes.REPORT.read(body)
+    members.close()
+    written = bounded(encode(members[shapes.PROGRESS], written_in), "progress")
+    return Report(task_id, members[shapes.LEASE_TOKEN], written, written_in.value)
+
+
+def retry_dead(body: object, *, operation_id: str) -> RetryDead:
+    """Which dead letters to put back; all of them if nothing is said."""
+    members = shapes.DEAD_FILTER.read(body)
+    members.close()
+    queue, type_ = (members.get(field, None) for field in (shapes.DEAD_QUEUE, shapes.DEAD_TYPE))
+    return RetryDead(operation_id, queue=queue, type=type_)
 
 
 def nothing(body: object) -> None:
     """A body that may only be empty."""
-    Fields(body).close()
+    shapes.NOTHING.read(body).close()
 
 
 def bounded(payload: bytes, field: str) -> bytes:
@@ -195,50 +171,64 @@ def bounded(payload: bytes, field: str) -> bytes:
     return payload
 
 
-def _policy(fields: Fields, standard: SubmitDefaults) -> Policy:
-    plain = Policy()
-    retention = checks.thousandths(0, SECONDS_MAX)
+def _submission(body: object) -> Members:
+    members = shapes.SUBMISSION.read(body)
+    _refuse_two_times(members)
+    members.end()
+    return members
+
+
+def _refuse_two_times(members: Members) -> None:
+    if members.has(shapes.DELAY) and members.has(shapes.RUN_AT):
+        members.refuse("run_at", "goes without delay: give one of the two")
+
+
+def _task(
+    members: Members,
+    key: str | None,
+    traceparent: str | None,
+    standard: SubmitDefaults,
+    written_in: Format,
+    *,
+    where: str = "",
+) -> NewTask:
+    data = members[shapes.DATA]
+    new = NewTask.of(
+        id=members.get(shapes.ID, "") or new_id(),
+        type=members[shapes.TYPE],
+        payload=bounded(encode(data, written_in), where + "data"),
+        content_type=written_in.value,
+        queue=members[shapes.QUEUE],
+        priority=members[shapes.PRIORITY],
+        delay_ms=members[shapes.DELAY],
+        run_at_ms=members.get(shapes.RUN_AT, None),
+        policy=_policy(members, standard),
+        requires=tuple(sorted(set(members[shapes.REQUIRES]))),
+        meta=members[shapes.META],
+        traceparent=traceparent,
+    )
+    return new if key is None else idempotency.keyed(new, key, data)
+
+
+def _policy(members: Members, standard: SubmitDefaults) -> Policy:
     return Policy(
-        max_attempts=fields.optional(
-            "max_attempts", defaults.check_attempts, standard.max_attempts
-        ),
-        backoff=fields.optional("backoff", _check_backoff(standard.backoff), standard.backoff),
-        timeout_ms=fields.optional("timeout", check_timeout, plain.timeout_ms),
-        ttl_ms=fields.optional("ttl", check_timeout, plain.ttl_ms),
-        retention_ms=fields.optional("retention", retention, plain.retention_ms),
+        max_attempts=members.get(shapes.MAX_ATTEMPTS, standard.max_attempts),
+        backoff=_backoff(members.get(shapes.BACKOFF, None), standard.backoff),
+        timeout_ms=members.get(shapes.TIMEOUT, None),
+        ttl_ms=members.get(shapes.TTL, None),
+        retention_ms=members[shapes.RETENTION],
     )
 
 
-def _check_backoff(standard: Backoff) -> Check[Backoff]:
-    def check(value: object) -> Backoff:
-        fields = Fields(value, what="backoff")
-        backoff = Backoff(
-            fields.optional("initial", defaults.check_delay, standard.initial_ms),
-            fields.optional(
-                "multiplier", defaults.check_multiplier, standard.multiplier_thousandths
-            ),
-            fields.optional("max", defaults.check_delay, standard.max_ms),
-            fields.optional("jitter", defaults.check_jitter, standard.jitter_thousandths),
-        )
-        fields.end()
-        return backoff
-
-    return check
-
-
-def _check_priority(value: object) -> int:
-    if isinstance(value, str) and value in PRIORITIES:
-        return PRIORITIES[value]
-    if type(value) is int and 0 <= value <= PRIORITY_MAX:
-        return value
-    words = ", ".join(PRIORITIES)
-    raise checks.refused(f"must be one of {words}, or an integer from 0 to {PRIORITY_MAX}")
-
-
-def _check_string(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise checks.refused("must be a string")
+def _backoff(members: Members | None, standard: Backoff) -> Backoff:
+    if members is None:
+        return standard
+    return Backoff(
+        members.get(shapes.INITIAL, standard.initial_ms),
+        members.get(shapes.MULTIPLIER, standard.multiplier_thousandths),
+        members.get(shapes.MAX, standard.max_ms),
+        members.get(shapes.JITTER, standard.jitter_thousandths),
+    )
 
 
 def _traceparent(headers: Mapping[str, str]) -> str | None:

@@ -32,7 +32,7 @@ PAGE_BYTES_MAX = 8 << 20  # Of payloads; a page of larger tasks ends early, its 
 
 async def submit(call: Call) -> Reply:
     """`POST /tasks`: 201, or 200 when its id or key was seen already, with the same body."""
-    queries.query_fields(call.query).close()
+    queries.nothing(call.query)
     headers, defaults = call.headers, call.service.defaults
     new = await call.parse(
         lambda body: schema.new_task(body.value, headers, defaults, body.written_in)
@@ -148,7 +148,7 @@ def _is_same_data(known: TaskView, new: NewTask) -> bool:
 
 
 async def _moved(call: Call, command: Command[Settled | Refused]) -> Reply:
-    queries.query_fields(call.query).close()
+    queries.nothing(call.query)
     committed = await call.service.propose(command)
     task = await _task_after(call, committed.index, committed.reply.task_id, committed.reply.status)
     return Reply(task, 202, write_headers(committed))
