@@ -7,24 +7,20 @@ by itself and prints nothing: what happens is told to its `Listener`.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 from cluster.errors import ConfigurationError, QuorateError
 from gateway.client import Client, Object
 from node.children import Child
 from node.memory import memory_bytes_default
-from node.ports import free_ports
+from node.places import HOST, HTTP_PORT, RAFT_PORT, PassedOver, find_places, passed_over
 from node.waiting import wait_until
 
-HOST = "127.0.0.1"
-HTTP_PORT = 5000
-RAFT_PORT = 7600
 STOP_TIMEOUT_SECONDS = 30.0  # A worker's drain included.
 READY_TIMEOUT_SECONDS = 60.0
 
@@ -68,39 +64,15 @@ class LocalSettings:
     memory_bytes_max: int | None = None  # Of each node; None: what this machine has for so many.
 
 
-class Place(NamedTuple):
-    """Where a node listens on this machine, for as long as the cluster lives."""
-
-    http_port: int
-    raft_port: int
-
-    @property
-    def url(self) -> str:
-        """Its gateway's address."""
-        return f"http://{HOST}:{self.http_port}"
-
-    @property
-    def raft(self) -> str:
-        """Its Raft address."""
-        return f"{HOST}:{self.raft_port}"
-
-
-class PassedOver(NamedTuple):
-    """A port that another program holds, and the node that would have had it."""
-
-    kind: str  # HTTP or Raft.
-    port: int
-    node: str
-    instead: int
-
-
 class LocalCluster:
     """Three nodes and their workers, say; leaving the context ends every process of it."""
 
     def __init__(self, settings: LocalSettings, listener: Listener | None = None) -> None:
         self.settings = settings
         self.listener = listener or Silent()
-        self.places = _find_places(settings)
+        self.places = find_places(
+            settings.nodes, http_port=settings.http_port, raft_port=settings.raft_port
+        )
         self.children: dict[str, Child] = {}  # The newest process of each name, ended ones too.
         self.given_up: dict[str, str] = {}  # Nodes that the start went on without, and why.
         self._ended_on_purpose: set[str] = set()
@@ -125,15 +97,8 @@ class LocalCluster:
     @property
     def ports_passed_over(self) -> Iterator[PassedOver]:
         """The ports that other programs held when ours were chosen."""
-        ours = {port for place in self.places.values() for port in place}
-        for kind, first, ports in (
-            ("HTTP", self.settings.http_port, [p.http_port for p in self.places.values()]),
-            ("Raft", self.settings.raft_port, [p.raft_port for p in self.places.values()]),
-        ):
-            for port in range(first, max(ports)):
-                if port not in ours:
-                    taken = min(other for other in ports if other > port)
-                    yield PassedOver(kind, port, list(self.places)[ports.index(taken)], taken)
+        settings = self.settings
+        return passed_over(self.places, http_port=settings.http_port, raft_port=settings.raft_port)
 
     @property
     def worker_names(self) -> tuple[str, ...]:
@@ -324,20 +289,3 @@ def _log_file(data: Path, name: str) -> Path:
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be written: {error.strerror}") from None
     return file
-
-
-def _find_places(settings: LocalSettings) -> dict[str, Place]:
-    """Give every node the next free ports from where it was asked to begin."""
-    http_ports = list(itertools.islice(free_ports(HOST, settings.http_port), settings.nodes))
-    raft_ports = (port for port in free_ports(HOST, settings.raft_port) if port not in http_ports)
-    places = {
-        f"node{number}": Place(http_port, raft_port)
-        for number, (http_port, raft_port) in enumerate(
-            zip(http_ports, raft_ports, strict=False), start=1
-        )
-    }
-    if len(places) < settings.nodes:
-        raise ConfigurationError(
-            f"{settings.nodes} nodes find too few free ports: take a lower one"
-        )
-    return places

@@ -20,10 +20,11 @@ from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, StorageError, UnsupportedVersion, WireError
 from cluster.raft.contract import EngineSettings, Message, Start, Timing
 from cluster.raft.engine import Engine
+from cluster.raft.link import Link
 from cluster.raft.log import Generation, Log
 from cluster.raft.membership import Configuration
 from cluster.raft.security import Security
-from cluster.raft.transport import Link, Mesh
+from cluster.raft.transport import Mesh
 from cluster.raft.wire import Channel, Greeting, pack_frame
 
 

@@ -3,7 +3,7 @@
 import msgpack
 import pytest
 
-from cluster import codec
+from cluster import codec, describing
 from cluster.core import commands, queue_commands
 from cluster.core.commands import (
     BeginTerm,
@@ -335,7 +335,7 @@ def test_a_snapshot_of_a_newer_program_is_not_guessed_at():
 def test_an_entry_is_described_without_payloads_and_secrets():
     entry = codec.unpack_entry(entry_of(Submit((TASK,)), Complete("a", 1, b"secret")))
 
-    described = codec.describe(entry)
+    described = describing.describe(entry)
 
     assert described["cluster_time_ms"] == 40
     assert described["wall_time_ms"] == 50
@@ -389,7 +389,7 @@ def test_an_entry_is_described_without_payloads_and_secrets():
 def test_a_long_string_is_described_by_its_beginning():
     entry = codec.unpack_entry(entry_of(Fail("a", 1, "x" * 500)))
 
-    assert codec.describe(entry)["commands"][0]["error"] == "x" * 200 + "… 500 characters"
+    assert describing.describe(entry)["commands"][0]["error"] == "x" * 200 + "… 500 characters"
 
 
 @pytest.mark.parametrize("handed", [1, None, "text", b"garbage", b""])

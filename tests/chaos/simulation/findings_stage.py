@@ -25,8 +25,8 @@ from cluster.core.model import NewTask
 from cluster.core.queries import GetTask
 from cluster.errors import NotCommitted
 from cluster.raft.engine import Engine
+from cluster.raft.link import Link
 from cluster.raft.membership import Configuration
-from cluster.raft.transport import Link
 from cluster.raft.wire import Channel
 from cluster.replica import Replica
 

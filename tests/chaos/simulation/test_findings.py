@@ -16,8 +16,7 @@ import pytest
 
 from chaos.simulation.node import SimulatedNode
 from chaos.simulation.world import READ_SECONDS
-from cluster import crashpoints
-from cluster import replica as replica_module
+from cluster import crashpoints, participant
 from cluster.core import machine as machine_module
 from cluster.core.commands import Complete, Refusal, Submit
 from cluster.core.model import NewTask
@@ -30,6 +29,7 @@ from cluster.errors import (
 )
 from cluster.raft import replicating as replicating_module
 from cluster.raft.contract import Timing
+from cluster.replica import Replica
 from tests.chaos.simulation.findings_stage import Fate, Stage, engine
 
 MakeStage = Callable[..., Stage]
@@ -252,7 +252,7 @@ def test_what_was_in_flight_on_a_broken_link_is_sent_again_and_nothing_is_lost(
     """
     for name, value in batch.items():
         monkeypatch.setattr(replicating_module, name, value)
-    monkeypatch.setattr(replica_module, "Timing", partial(Timing, heartbeat=0.05))
+    monkeypatch.setattr(participant, "Timing", partial(Timing, heartbeat=0.05))
     for seed in range(5):
         stage = make_stage(seed, latency=(latency, latency * 1.5))
         leader = stage.form()
@@ -481,7 +481,7 @@ def test_a_stale_leader_hears_of_the_newer_term_from_whoever_it_reaches(stage, m
     its leadership; pysyncobj 0.3.17 drops messages of an old term in silence.
     """
     timing = partial(Timing, leader_fallback=30.0)
-    monkeypatch.setattr(replica_module, "Timing", timing)
+    monkeypatch.setattr(participant, "Timing", timing)
     leader = stage.form()
     stage.run(1.0)
     stage.isolate(leader)
@@ -545,7 +545,7 @@ def test_a_callers_bug_does_not_apply_an_entry_twice(stage):
     stage.may_go_wrong = True
     leader = stage.form()
 
-    async def careless(replica: replica_module.Replica) -> None:
+    async def careless(replica: Replica) -> None:
         future = asyncio.ensure_future(replica.propose(Submit((_task("careless"),))))
         future.add_done_callback(_raise_a_bug)
         await future
@@ -872,7 +872,7 @@ def test_a_wiped_disk_neither_votes_nor_counts(stage):
     stage.wait(lambda: engine(wiped).is_member, within=5.0)  # Caught up, and bound anew.
 
 
-async def _take_snapshot(replica: replica_module.Replica) -> None:
+async def _take_snapshot(replica: Replica) -> None:
     await replica._snapshots.take()
 
 
