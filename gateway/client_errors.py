@@ -1,15 +1,19 @@
-"""What a client raises when the cluster says no.
+"""What a client raises when the cluster says no, or a task ended without a result.
 
 QuorateError
 ├── NotCommitted            no gateway could be reached or none found a quorum: it did not happen
 ├── OutcomeUnknown          the answer was lost: it may have happened
-└── RequestRefused          an answer, and it was no; `code` says which rule
-    ├── TaskUnknown
-    ├── WorkerUnknown       register
-    ├── WorkerLost          the session ended: register anew
-    ├── LeaseLost           another lease superseded this one: drop the run
-    ├── ClusterFull         there was no room for a task, as long as the client was patient
-    └── InvalidRequest      `errors` names each wrong field
+├── RequestRefused          an answer, and it was no; `code` says which rule
+│   ├── TaskUnknown
+│   ├── WorkerUnknown       register
+│   ├── WorkerLost          the session ended: register anew
+│   ├── LeaseLost           another lease superseded this one: drop the run
+│   ├── ClusterFull         there was no room for a task, as long as the client was patient
+│   └── InvalidRequest      `errors` names each wrong field
+└── NoResult                the task has ended, and there is no result; `task` is all that is known
+    ├── TaskFailed          `error` is what its last attempt said
+    ├── TaskCancelled
+    └── TaskExpired         it waited for longer than its ttl
 """
 
 from __future__ import annotations
@@ -68,3 +72,32 @@ _BY_CODE: Mapping[str, type[RequestRefused]] = {
 def refusal(status: int, problem: Mapping[str, Any]) -> RequestRefused:
     """The error of the problem's code."""
     return _BY_CODE.get(str(problem.get("code")), RequestRefused)(status, problem)
+
+
+class NoResult(QuorateError):
+    """The task has ended, and there is no result."""
+
+    def __init__(self, task: Mapping[str, Any]) -> None:
+        self.task = task
+        self.error = task["error"]
+        because = "" if self.error is None else f": {self.error}"
+        super().__init__(f"task {task['id']} of type {task['type']!r} {task['status']}{because}")
+
+
+class TaskFailed(NoResult):
+    """It failed, and will not be tried again unless it is retried by hand."""
+
+
+class TaskCancelled(NoResult):
+    """It was cancelled before it was completed."""
+
+
+class TaskExpired(NoResult):
+    """It waited for longer than its `ttl`, and never ran."""
+
+
+NO_RESULTS: Mapping[str, type[NoResult]] = {
+    "failed": TaskFailed,
+    "cancelled": TaskCancelled,
+    "expired": TaskExpired,
+}  # By the status that the task ended in.

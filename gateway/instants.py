@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+Moment = datetime | str  # As callers give one: text is RFC 3339 already.
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PATTERN = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -31,3 +33,16 @@ def written(unix_ms: int | None) -> str | None:
         return None
     moment = _EPOCH + timedelta(milliseconds=min(unix_ms, _CALENDAR_END_MS))
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def of_caller(moment: Moment) -> str:
+    """A caller's moment as RFC 3339; what is text already is looked at by the gateway.
+
+    Raises:
+        ValueError: it has no time zone, and so names no moment.
+    """
+    if isinstance(moment, str):
+        return moment
+    if moment.utcoffset() is None:
+        raise ValueError(f"{moment!r} has no time zone: give it one, such as datetime.UTC")
+    return moment.astimezone(UTC).isoformat()

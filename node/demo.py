@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-from gateway.client import Client, Object
+from gateway.caller import Object
+from gateway.client import Client
 from node.local import LocalCluster
 from node.narrator import Narrator
 from node.waiting import wait_until
@@ -43,7 +44,7 @@ class Demo:
         started = time.monotonic()
         async with self._cluster.client(name, patience_seconds=FINISH_SECONDS) as client:
             submitted = await client.submit("process", text)
-            task = await self._finished(client, submitted["id"])
+            task = await self._finished(client, submitted.id)
         seconds = time.monotonic() - started
         self._narrator.say(
             "completed",

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from cluster.errors import ConfigurationError, QuorateError
-from gateway.client import Client, Object
+from gateway.caller import Object
+from gateway.client import Client
 from node.children import Child
 from node.memory import memory_bytes_default
 from node.places import HOST, HTTP_PORT, RAFT_PORT, PassedOver, find_places, passed_over

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from cluster.errors import QuorateError
-from gateway.client import Client, Object
+from gateway.caller import Object
+from gateway.client import Client
 from gateway.client_errors import WorkerLost, WorkerUnknown
 from node.log import Rarely
 

@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from copy import copy
 from functools import update_wrapper
 from types import ModuleType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from cluster.errors import ConfigurationError
+from gateway.submissions import Submission, SubmitOptions, TaskOptions
 from node.context import Context, GiveUp
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
-    """What a submission of this type takes where its submitter says nothing."""
-
-    queue: str | None = None
-    timeout_seconds: float | None = None
-    max_attempts: int | None = None
 
 
 class Handler(Generic[P, R]):
@@ -37,24 +41,41 @@ class Handler(Generic[P, R]):
     """
 
     def __init__(
-        self, name: str, function: Callable[Concatenate[Context, P], R], defaults: Defaults
+        self,
+        name: str,
+        function: Callable[Concatenate[Context, P], Any],
+        options: SubmitOptions,
+        *,
+        in_process: bool = False,
     ) -> None:
         self.name = name
         self.function = function
-        self.defaults = defaults
+        self.options = options  # What a submission takes where its submitter says nothing.
         self.is_async = inspect.iscoroutinefunction(function)
+        self.in_process = in_process
         self.parameters = _parameters_after_context(name, function)
+        self._signature = inspect.Signature(self.parameters)
         update_wrapper(self, function)
 
-    def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> Any:
         return self.function(context, *args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<handler of {self.name!r}>"
 
+    def using(self, **options: Unpack[SubmitOptions]) -> Self:
+        """The same handler, for submissions with these options: `resize.using(priority="high")`."""
+        other = copy(self)
+        other.options = {**self.options, **options}
+        return other
+
+    def submission(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R]:
+        """The submission of a task that calls the handler so."""
+        return Submission(self.name, self.encode(*args, **kwargs), **self.options)
+
     def encode(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Turn a call's arguments into the task's data: what `bind` turns back."""
-        bound = inspect.Signature(self.parameters).bind(*args, **kwargs)
+        bound = self._signature.bind(*args, **kwargs)
         if len(self.parameters) == 1:
             bound.apply_defaults()
             return bound.arguments[self.parameters[0].name]
@@ -83,22 +104,53 @@ class Handler(Generic[P, R]):
         return [parameter.replace(kind=keyword_only) for parameter in self.parameters]
 
 
-def task(
-    name: str,
-    *,
-    queue: str | None = None,
-    timeout: float | None = None,
-    max_attempts: int | None = None,
-) -> Callable[[Callable[Concatenate[Context, P], R]], Handler[P, R]]:
+class AsyncHandler(Handler[P, R]):
+    """The handler that an `async def` function makes."""
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, context: Context, *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, R]: ...
+
+
+class PlainHandler(Handler[P, R]):
+    """The handler that a plain function makes."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+
+class Decorator(Protocol):
+    """What `task` returns: it makes a handler of a function of either kind."""
+
+    @overload  # A coroutine is a result too; mypy takes the first that fits, and so do we.
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> AsyncHandler[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> PlainHandler[P, R]: ...
+
+
+def task(name: str, *, process: bool = False, **options: Unpack[TaskOptions]) -> Decorator:
     """Make a function the handler of the tasks of type *name*.
 
     The first parameter is the `Context`. `async def` handlers share the worker's loop, plain ones
-    run on threads of their own. *timeout* is in seconds.
+    run on threads of their own, or, with *process*, in processes. The other options, such as
+    `queue`, `timeout` (seconds) and `max_attempts`, are those of its submissions.
     """
-    defaults = Defaults(queue=queue, timeout_seconds=timeout, max_attempts=max_attempts)
+    unknown = options.keys() - TaskOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"the task type {name!r} has no option {', '.join(sorted(unknown))}")
 
-    def decorate(function: Callable[Concatenate[Context, P], R]) -> Handler[P, R]:
-        return Handler(name, function, defaults)
+    def decorate(function: Callable[..., Any]) -> Any:
+        is_async = inspect.iscoroutinefunction(function)
+        if is_async and process:
+            raise TypeError(f"the handler of {name!r} is async: one in a process must be plain")
+        kind = AsyncHandler if is_async else PlainHandler
+        return kind(name, function, cast("SubmitOptions", options), in_process=process)
 
     return decorate
 

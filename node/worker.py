@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.errors import QuorateError
-from gateway.client import Client, Object
+from gateway.caller import Object
+from gateway.client import Client
 from gateway.client_errors import (
     LeaseLost,
     RequestRefused,

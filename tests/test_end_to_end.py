@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
-from gateway.client import Client, Object
+from gateway.caller import Object
+from gateway.client import Client
 from node.local import LocalCluster
 from node.waiting import wait_until
 
@@ -53,7 +54,7 @@ async def submit_in_turn(
         turn = place % len(cluster.urls)
         urls = (*cluster.urls[turn:], *cluster.urls[:turn])  # Its own node first, else another.
         async with Client(urls) as client:
-            task_ids.append((await client.submit("echo", value))["id"])
+            task_ids.append((await client.submit("echo", value)).id)
         if len(task_ids) >= TASKS // 2:
             half_done.set()
 
@@ -62,7 +63,7 @@ async def all_finished(cluster: LocalCluster, task_ids: list[str]) -> list[Objec
     async with Client(cluster.urls) as client:
 
         async def finished() -> list[Object] | None:
-            tasks = [task async for task in every_task(client)]
+            tasks = [task async for task in client.tasks()]
             of_ours = [task for task in tasks if task["id"] in set(task_ids)]
             assert len(of_ours) == len(task_ids), "an acknowledged task is gone"
             are_done = all(task["status"] in {"completed", "failed"} for task in of_ours)
@@ -71,16 +72,6 @@ async def all_finished(cluster: LocalCluster, task_ids: list[str]) -> list[Objec
         return await wait_until(
             finished, what="every task to be finished", timeout_seconds=DRAIN_SECONDS
         )
-
-
-async def every_task(client: Client) -> AsyncIterator[Object]:
-    page = await client.tasks(limit=200)
-    while True:
-        for task in page["tasks"]:
-            yield task
-        if page["next"] is None:
-            return
-        page = await client.tasks(limit=200, cursor=page["next"])
 
 
 async def completions(cluster: LocalCluster, task_ids: list[str]) -> int:

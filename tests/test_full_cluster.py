@@ -152,14 +152,9 @@ class Run:
 
 
 async def unfinished(client: Client) -> AsyncIterator[str]:
-    page = await client.tasks(limit=1_000)
-    while True:
-        for task in page["tasks"]:
-            if task["status"] != "completed":
-                yield task["id"]
-        if page["next"] is None:
-            return
-        page = await client.tasks(limit=1_000, cursor=page["next"])
+    async for task in client.tasks():
+        if task["status"] != "completed":
+            yield task["id"]
 
 
 async def hashes_at_one_index(cluster: LocalCluster) -> int:

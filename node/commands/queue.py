@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from gateway.client import Client, Object
+from gateway.caller import Object
+from gateway.client import Client
+from gateway.submissions import Submission
 from node.commands.options import json_option, option, patience_option, url_option
 from node.commands.output import as_json, print_object, print_table
 from node.config import parse_urls
@@ -55,10 +57,10 @@ def submit(
         chosen["priority"] = int(chosen["priority"])
     if task_id is not None:
         chosen["id"] = task_id
-    value = _parse(data)
+    submission = Submission(type_, _parse(data), **chosen)
 
     async def work(client: Client) -> int:
-        task = await client.submit(type_, value, **chosen)
+        task = await client.call("submit", submission.body())
         if not waits:
             click.echo(as_json(task) if wants_json else task["id"])
             return 0
@@ -104,7 +106,7 @@ def list_tasks(
         chosen["type"] = type_
 
     async def work(client: Client) -> int:
-        page = await client.tasks(**chosen)
+        page = await client.tasks_page(**chosen)
         print_table(
             page["tasks"],
             ("id", "type", "queue", "priority", "status", "attempts", "created_at"),

@@ -80,7 +80,7 @@ async def strike_under_load(cluster: LocalCluster, victims: list[str], task_ids:
     async def submit(number: int) -> None:
         turn = number % len(cluster.urls)
         async with Client((*cluster.urls[turn:], *cluster.urls[:turn])) as client:
-            task_ids.append((await client.submit("echo", number))["id"])
+            task_ids.append((await client.submit("echo", number)).id)
         if len(task_ids) >= until:
             is_under_way.set()
 

@@ -96,7 +96,7 @@ async def test_a_worker_may_change_nodes_with_every_call(urls: list[str], queue:
 
 async def test_the_same_id_on_two_nodes_at_once_is_one_task(urls: list[str], queue: str) -> None:
     async with Client(urls) as client:
-        made = (await client.submit("a", 1, queue=queue))["id"]
+        made = (await client.submit("a", 1, queue=queue)).id
     task_id = made[:-4] + "0000"
     body = {"id": task_id, "type": "a", "data": 1, "queue": queue}
 

@@ -40,7 +40,7 @@ async def test_a_task_goes_from_submission_to_result(client: Client, queue: str)
 
     await client.progress(given["id"], token, 0.5)
     orders = await client.heartbeat(worker["worker_id"], [token])
-    waiting = asyncio.create_task(client.task(task["id"], wait=60))
+    waiting = asyncio.create_task(client.task(task.id, wait=60))
     await client.complete(given["id"], token, {"picture": given["data"]})
     ended = await waiting
     await client.leave(worker["worker_id"])
@@ -53,18 +53,18 @@ async def test_a_task_goes_from_submission_to_result(client: Client, queue: str)
 async def test_a_task_as_large_as_is_taken_goes_through(client: Client, queue: str) -> None:
     task = await client.submit("big", b"x" * (2**20 - 5), queue=queue)
 
-    assert len((await client.task(task["id"]))["data"]) == 2**20 - 5
+    assert len((await client.task(task.id))["data"]) == 2**20 - 5
 
 
 async def test_lists_and_pages_read_as_objects(client: Client, queue: str) -> None:
     task = await client.submit("a", 1, queue=queue)
     worker = await client.register(queues=[f"{queue}-other"])
 
-    assert [listed["id"] for listed in (await client.tasks(queue=queue))["tasks"]] == [task["id"]]
+    assert [listed["id"] for listed in (await client.tasks_page(queue=queue))["tasks"]] == [task.id]
     assert worker["worker_id"] in [listed["id"] for listed in await client.workers()]
     assert (await client.health())["status"] == "healthy"
     assert (await client.cluster())["node_id"] == "node1"
-    assert (await client.cancel(task["id"]))["status"] == "cancelled"
+    assert (await client.cancel(task.id))["status"] == "cancelled"
 
 
 async def test_a_no_is_an_error_of_its_own_kind(client: Client, queue: str) -> None:
@@ -76,9 +76,9 @@ async def test_a_no_is_an_error_of_its_own_kind(client: Client, queue: str) -> N
         await client.submit("a", 1, priorty="high")
     task = await client.submit("a", 1, queue=queue)
     with pytest.raises(LeaseLost):
-        await client.complete(task["id"], 5)
+        await client.complete(task.id, 5)
     with pytest.raises(RequestRefused) as conflict:
-        await client.submit("b", 1, id=task["id"])
+        await client.submit("b", 1, id=task.id)
 
     assert invalid.value.errors[0]["field"] == "priorty"
     assert (conflict.value.status, conflict.value.code) == (409, "id_conflict")
@@ -116,7 +116,7 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_id(url: str, queue
     ):
         task = await client.submit("a", 1, queue=queue)
 
-    assert task["id"].encode() in seen[0]
+    assert task.id.encode() in seen[0]
 
 
 class stranger:  # noqa: N801 - Used like a function: a context of one wrong server.

@@ -167,7 +167,7 @@ async def test_a_node_comes_back_on_what_it_had(start_cluster: StartCluster) -> 
     await cluster.wait_ready()
 
     async with cluster.client("node1") as client:
-        assert (await client.task(task["id"]))["status"] == "pending"
+        assert (await client.task(task.id))["status"] == "pending"
 
 
 async def test_waiting_for_a_process_that_died_ends_with_its_last_words(
@@ -220,11 +220,11 @@ async def test_a_second_ctrl_c_ends_at_once_and_clears_the_temporary_data_away(
         await asyncio.to_thread(read_until, process.stdout, "ready")
         async with Client(f"http://127.0.0.1:{free_port}") as client:
             task = await client.submit("sleep", 60)
-            await until_running(client, task["id"])
+            await until_running(client, task.id)
             # Leased is not yet delivered; but polls follow one another, so that what came after
             # it is done only once it was.
             later = await client.submit("noop", None)
-            assert (await client.task(later["id"], wait=10))["status"] == "completed"
+            assert (await client.task(later.id, wait=10))["status"] == "completed"
         process.send_signal(signal.SIGINT)
         await asyncio.to_thread(read_line, process.stdout, "waiting up to 20 s for running tasks")
 

@@ -81,7 +81,7 @@ def test_a_handler_must_take_its_context() -> None:
 
 def test_a_handler_keeps_the_function_s_own_name_and_text() -> None:
     assert greet.__name__ == "greet"  # type: ignore[attr-defined]
-    assert resize.defaults.queue == "images"
+    assert resize.options == {"queue": "images", "timeout": 60, "max_attempts": 5}
     assert resize.is_async
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.client import Client, Object
+from gateway.caller import Object
+from gateway.client import Client
 from node.context import Context
 from node.local import LocalCluster
 from node.tasks import Handler, task
@@ -64,7 +65,7 @@ async def test_a_blocked_loop_loses_no_lease(url: str, client: Client) -> None:
 
     async with working(url, block):
         submitted = await client.submit("block", 2 * LEASE_SECONDS)
-        ended = await end_of(client, submitted["id"])
+        ended = await end_of(client, submitted.id)
 
     assert (ended["status"], ended["result"], ended["deliveries"]) == ("completed", "done", 1)
 
@@ -77,7 +78,7 @@ async def test_a_blocked_thread_loses_no_lease(url: str, client: Client) -> None
 
     async with working(url, block):
         submitted = await client.submit("block", 2 * LEASE_SECONDS)
-        ended = await end_of(client, submitted["id"])
+        ended = await end_of(client, submitted.id)
 
     assert (ended["status"], ended["deliveries"]) == ("completed", 1)
 
@@ -96,7 +97,7 @@ async def test_slots_bound_what_runs_at_once(url: str, client: Client) -> None:
     async with working(url, count, slots=2):
         submitted = [await client.submit("count", 0.05) for _ in range(6)]
         for one in submitted:
-            assert (await end_of(client, one["id"]))["status"] == "completed"
+            assert (await end_of(client, one.id))["status"] == "completed"
 
     assert most == 2
 
@@ -108,9 +109,9 @@ async def test_a_handler_is_told_what_it_runs(url: str, client: Client) -> None:
 
     async with working(url, tell):
         submitted = await client.submit("tell", meta={"colour": "red"})
-        ended = await end_of(client, submitted["id"])
+        ended = await end_of(client, submitted.id)
 
-    assert ended["result"] == [submitted["id"], "tell", 1, {"colour": "red"}]
+    assert ended["result"] == [submitted.id, "tell", 1, {"colour": "red"}]
 
 
 async def test_a_failure_is_retried_and_then_done(url: str, client: Client) -> None:
@@ -122,7 +123,7 @@ async def test_a_failure_is_retried_and_then_done(url: str, client: Client) -> N
 
     async with working(url, flaky):
         submitted = await client.submit("flaky", backoff={"initial": 0.05, "jitter": 0})
-        ended = await end_of(client, submitted["id"])
+        ended = await end_of(client, submitted.id)
 
     assert (ended["result"], ended["attempts"], ended["deliveries"]) == ("at last", 2, 3)
 
@@ -134,7 +135,7 @@ async def test_a_result_that_cannot_be_said_fails_for_good(url: str, client: Cli
 
     async with working(url, unspeakable):
         submitted = await client.submit("unspeakable")
-        ended = await end_of(client, submitted["id"])
+        ended = await end_of(client, submitted.id)
 
     assert (ended["status"], ended["attempts"]) == ("failed", 1)
     assert "the result cannot be reported" in ended["error"]
@@ -160,7 +161,7 @@ async def test_a_lost_lease_stops_the_run_and_the_task_runs_again(url: str, clie
         (worker,) = await client.workers()
         await client.leave(worker["id"])
 
-        ended = await end_of(client, submitted["id"])
+        ended = await end_of(client, submitted.id)
 
     assert stopped.is_set()
     assert (ended["result"], ended["attempts"]) == ("the second run", 0)
@@ -177,8 +178,8 @@ async def test_a_cancelled_task_stops_its_run(url: str, client: Client) -> None:
     async with working(url, long):
         submitted = await client.submit("long")
         await begun.wait()
-        await client.cancel(submitted["id"])
-        ended = await end_of(client, submitted["id"])
+        await client.cancel(submitted.id)
+        ended = await end_of(client, submitted.id)
 
     assert ended["status"] == "cancelled"
 
@@ -198,7 +199,7 @@ async def test_a_stopping_worker_finishes_what_it_runs_and_leaves(url: str, clie
         worker.stop()
         may_end.set()
 
-    ended = await client.task(submitted["id"])
+    ended = await client.task(submitted.id)
     assert (ended["status"], ended["result"]) == ("completed", "finished")
     assert [found["status"] for found in await client.workers()] in ([], ["lost"])
 
@@ -227,7 +228,7 @@ async def test_a_drain_is_bounded_and_hands_the_rest_back(
         await begun.wait()
     may_end.set()
 
-    handed_back = await client.task(submitted["id"])
+    handed_back = await client.task(submitted.id)
     assert (handed_back["status"], handed_back["attempts"]) == ("pending", 0)
 
 

@@ -1,0 +1,129 @@
+"""The caller: asks one node after the other until one answers, as long as it is patient.
+
+Whatever is asked here may be asked again: what it makes has an id before the first try, and what it
+changes is named by a lease token. So a lost answer is asked for again, on another node, and never
+makes two of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from cluster.core.commands import Refusal
+from cluster.errors import ConfigurationError, NoQuorum, OutcomeUnknown, QuorateError
+from gateway.client_errors import ClusterFull, refusal
+from gateway.http_calls import LOST, UNREACHED, HttpCalls
+
+Object = dict[str, Any]
+
+PATIENCE_SECONDS = 30.0  # An election, a restart and a slow disk together take less.
+ANSWER_SECONDS = 10.0  # A node gives up on its own after 5 and says whether it happened.
+WAITING_MAX = 500  # Calls that wait on a server at one time; a node takes 1,000 of one connection.
+CALLING_MAX = 400  # All the others; those beyond wait here.
+CROWDED_WAIT_SECONDS = 1.0
+_PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
+_FULL = 429
+_UNKNOWN = frozenset({502, LOST})
+_TRIED_AGAIN = frozenset({UNREACHED, _FULL, 503, *_UNKNOWN})
+
+
+class _Asked(NamedTuple):
+    """What every node is asked alike."""
+
+    name: str
+    body: Mapping[str, object]
+    answer_seconds: float
+
+
+class Caller:
+    """The nodes of one cluster, and patience with them."""
+
+    def __init__(self, urls: str | Iterable[str], *, patience_seconds: float) -> None:
+        given = urls.split(",") if isinstance(urls, str) else urls
+        self.urls = tuple(url.strip().rstrip("/") for url in given)
+        if not any(self.urls):
+            raise ConfigurationError("a client needs the URL of a node, or several")
+        self._patience_seconds = patience_seconds
+        self._current = 0  # The URL that answered last is asked first.
+        self._wire = HttpCalls()
+        self._waiting = asyncio.Semaphore(WAITING_MAX)
+        self._calling = asyncio.Semaphore(CALLING_MAX)
+
+    async def close(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        await self._wire.close()
+
+    async def call(
+        self,
+        name: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        wait: float = 0,
+        patience_seconds: float | None = None,
+        accepts_503: bool = False,
+    ) -> Object:
+        """Call the operation until a node answers, which it may put off for *wait* seconds.
+
+        Raises:
+            RequestRefused: the answer was no.
+            ClusterFull: so it was, until patience was at its end.
+            NoQuorum: none answered in time, and it did not happen.
+            OutcomeUnknown: none answered in time, and it may have happened.
+            TypeError, ValueError, OverflowError: *body* holds what is no value; nothing was sent.
+        """
+        patience = self._patience_seconds if patience_seconds is None else patience_seconds
+        members = body or {}
+        if wait == 0:
+            async with self._calling:
+                asked = _Asked(name, members, ANSWER_SECONDS)
+                return await self._ask_around(asked, patience, accepts_503=accepts_503)
+        async with self._waiting:
+            if self._waiting.locked():
+                wait = min(wait, CROWDED_WAIT_SECONDS)  # Others want to wait too: in turns.
+            asked = _Asked(name, {**members, "wait": round(wait, 3)}, wait + ANSWER_SECONDS)
+            return await self._ask_around(asked, patience + wait, accepts_503=accepts_503)
+
+    async def _ask_around(self, asked: _Asked, seconds: float, *, accepts_503: bool) -> Object:
+        until = asyncio.get_running_loop().time() + seconds
+        may_have_happened = False
+        for tries in itertools.count(1):
+            url = self.urls[self._current]
+            status, answer = await self._wire.ask(
+                url, asked.name, asked.body, answer_seconds=asked.answer_seconds
+            )
+            if 0 < status < 400 or (status == 503 and accepts_503):
+                return answer
+            if status not in _TRIED_AGAIN:
+                raise refusal(status, answer)
+            may_have_happened |= status in _UNKNOWN
+            self._turn_from(url)
+            if not await self._pause(tries, until):
+                trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"
+                raise self._gave_up(answer, trouble, may_have_happened=may_have_happened)
+        raise AssertionError("unreachable: the count has no end")
+
+    def _turn_from(self, url: str) -> None:
+        """Ask the next URL first from now on, unless another call has seen to that."""
+        if self.urls[self._current] == url:
+            self._current = (self._current + 1) % len(self.urls)
+
+    async def _pause(self, tries: int, until: float) -> bool:
+        """Wait a little after each round of all URLs; False when patience is at its end."""
+        rounds, place = divmod(tries, len(self.urls))
+        pause = 0.0 if place else _PAUSES_SECONDS[min(rounds, len(_PAUSES_SECONDS)) - 1]
+        if asyncio.get_running_loop().time() + pause >= until:
+            return False
+        await asyncio.sleep(pause)
+        return True
+
+    def _gave_up(self, answer: Object, trouble: str, *, may_have_happened: bool) -> QuorateError:
+        """What to raise after the last try, which brought *answer*."""
+        said = f"no gateway of {', '.join(self.urls)} answered in time; the last: {trouble}"
+        if may_have_happened:
+            return OutcomeUnknown(said)
+        if answer.get("code") == Refusal.CLUSTER_FULL:
+            return ClusterFull(_FULL, answer)
+        return NoQuorum(said)
