@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from cluster.errors import QuorateError
 from cluster.replica import Replica
 from gateway import origins, problems
 from gateway.calls import Handler
+from gateway.connect import connect
 from gateway.defaults import SubmitDefaults
 from gateway.exchange import BODY_BYTES_MAX, exchange
 from gateway.problems import Problem
@@ -53,6 +53,7 @@ def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.
         app.router.add_route(route.method, route.path, _bound(route.handler))
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, _bound(route.handler))
+    app.router.add_get("/connect", _connect, allow_head=False)
     app.on_shutdown.append(_end_waiting)
     app.on_cleanup.append(_close)
     return app
@@ -113,26 +114,25 @@ def _bound(handler: Handler) -> Answerer:
     return answer
 
 
+async def _connect(request: web.Request) -> web.StreamResponse:
+    service = request.app[_DOOR].service
+    if service is None:
+        return _while_closed(request)
+    return await connect(request, service)
+
+
 @web.middleware
 async def _problems(request: web.Request, handler: Answerer) -> web.StreamResponse:
     """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
     try:
         origins.check(request)
         return await handler(request)
-    except Problem as problem:
-        return problem.response()
-    except QuorateError as error:
-        failure = problems.of_error(error)
-        if failure.code == "internal":
-            _log.exception("%s %s failed", request.method, request.path)
-        return failure.response()
     except web.HTTPException as refusal:
         return problems.of_http(refusal, request).response()
     except ConnectionError:
         raise  # The client is gone: there is nobody to answer.
-    except Exception:  # noqa: BLE001 - The edge is where a bug must become an answer.
-        _log.exception("%s %s failed", request.method, request.path)
-        return Problem("internal", "an unexpected error; the node's log has it").response()
+    except Exception as error:  # noqa: BLE001 - The edge is where a bug must become an answer.
+        return problems.of_failure(error, f"{request.method} {request.path}", _log).response()
 
 
 def _while_closed(request: web.Request) -> web.Response:

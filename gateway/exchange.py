@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.calls import INLINE_BYTES_MAX, Body, Call, Handler, written
 from gateway.encoding import Format, Undecodable, decode, json_bytes_min
-from gateway.problems import FieldError, Problem, invalid
+from gateway.problems import FieldError, Problem, invalid, too_large
 from gateway.service import Service
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def _parsed(content: bytes, written_in: Format, parse: Callable[[Body], T]) -> T
     # Looked at before it is read: five million empty lists hold the loop up even from a thread.
     size = json_bytes_min(content) if written_in is Format.JSON else len(content)
     if size > CONTENT_BYTES_MAX:
-        raise _too_large(CONTENT_BYTES_MAX)
+        raise too_large(CONTENT_BYTES_MAX)
     try:
         value = decode(content, written_in)
     except Undecodable as error:
@@ -132,7 +132,7 @@ def _format_of(request: web.Request) -> Format:
 async def _content(request: web.Request) -> bytes:
     """The body's bytes, as long as they keep coming and are not too many."""
     if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise _too_large(BODY_BYTES_MAX)
+        raise too_large(BODY_BYTES_MAX)
     content = bytearray()
     try:
         while True:
@@ -142,11 +142,7 @@ async def _content(request: web.Request) -> bytes:
                 return bytes(content)
             content += chunk
             if len(content) > BODY_BYTES_MAX:
-                raise _too_large(BODY_BYTES_MAX)
+                raise too_large(BODY_BYTES_MAX)
     except TimeoutError:
         silence = f"nothing of the body came for {BODY_SILENCE_SECONDS:g} seconds"
         raise Problem("request_timeout", silence, headers={"Connection": "close"}) from None
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem("too_large", f"the body is over the limit of {limit:,} bytes")

@@ -7,6 +7,7 @@ an error. `error` repeats the detail for clients that read only that.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ KINDS: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(415, "The body is in a format that is not read here"),
     "expectation_failed": Kind(417, "The expectation cannot be met"),
     "invalid": Kind(422, "The request's fields are not as they should be"),
+    "upgrade_required": Kind(426, "This path speaks WebSocket"),
     "cluster_full": Kind(429, "The cluster has no room for another task"),
     "idempotency_full": Kind(429, "The cluster has no room for another idempotency key"),
     "operations_full": Kind(429, "Too many operations are not finished yet"),
@@ -146,7 +148,17 @@ def of_error(error: QuorateError) -> Problem:
         return Problem("outcome_unknown", str(error))
     if isinstance(error, NotCaughtUp):
         return Problem("not_caught_up", str(error))
-    return Problem("internal", "an unexpected error; the node's log has it")
+    return _unforeseen()
+
+
+def of_failure(error: Exception, what: str, log: logging.Logger) -> Problem:
+    """Whatever *what* raised, as a problem; what nobody foresaw is a 500 and a trace in *log*."""
+    if isinstance(error, Problem):
+        return error
+    problem = of_error(error) if isinstance(error, QuorateError) else _unforeseen()
+    if problem.code == "internal":
+        log.error("%s failed", what, exc_info=error)
+    return problem
 
 
 def of_http(error: web.HTTPException, request: web.BaseRequest) -> Problem:
@@ -155,6 +167,15 @@ def of_http(error: web.HTTPException, request: web.BaseRequest) -> Problem:
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     detail = f"{request.method} {request.path[:200]}: {error.reason}"
     return Problem(code, detail, headers=headers)
+
+
+def too_large(limit: int) -> Problem:
+    """The problem of a body that is over the limit, in bytes."""
+    return Problem("too_large", f"the body is over the limit of {limit:,} bytes")
+
+
+def _unforeseen() -> Problem:
+    return Problem("internal", "an unexpected error; the node's log has it")
 
 
 def _code_of(refusal: Refusal) -> str:

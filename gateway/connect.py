@@ -1,0 +1,171 @@
+"""`GET /connect`: the WebSocket of clients and workers, many calls in flight on each.
+
+A shell: frames come in as calls of the same handlers that HTTP's routes have, replies go out
+coalesced. A peer that breaks the protocol or takes no answers is cut off; it harms nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from aiohttp import WSMsgType, web
+
+from gateway import frames, problems
+from gateway.calls import INLINE_BYTES_MAX, Body, Call, written
+from gateway.encoding import Format
+from gateway.exchange import CONTENT_BYTES_MAX
+from gateway.frames import MESSAGE_BYTES_MAX, PROTOCOL, Called, Misframed
+from gateway.operations import Asked, operation_of
+from gateway.outbox import Outbox
+from gateway.problems import Problem
+from gateway.service import Service
+
+T = TypeVar("T")
+
+CALLS_MAX = 1_000  # In flight on one connection.
+ALIVE_SECONDS = 20.0  # Between pings; a peer that leaves one unanswered for half of it is gone.
+STALL_SECONDS = 30.0  # A peer that takes nothing for so long is cut off.
+
+_log = logging.getLogger(__name__)
+
+
+class FrameCall(Call):
+    """A call that came as a frame."""
+
+    __slots__ = ("_asked", "_is_large")
+
+    def __init__(self, service: Service, asked: Asked, *, is_large: bool) -> None:
+        super().__init__(service, path=asked.path, headers=asked.headers)
+        self._asked = asked
+        self._is_large = is_large
+
+    @property
+    def query(self) -> Mapping[str, object]:
+        return self._asked.query
+
+    async def parse(self, parse: Callable[[Body], T], *, empty: object | None = None) -> T:
+        body = Body(self._asked.body or empty or {}, Format.MSGPACK)
+        if self._is_large:
+            return await asyncio.to_thread(parse, body)
+        return parse(body)
+
+
+async def connect(request: web.Request, service: Service) -> web.WebSocketResponse:
+    """Serve one connection until it ends."""
+    socket = web.WebSocketResponse(
+        protocols=(PROTOCOL,),
+        heartbeat=ALIVE_SECONDS,
+        max_msg_size=MESSAGE_BYTES_MAX,
+        compress=False,  # A small message may unfold to anything.
+    )
+    if not socket.can_prepare(request):
+        raise Problem("upgrade_required", f"/connect speaks WebSocket, subprotocol {PROTOCOL}")
+    if PROTOCOL not in request.headers.get("Sec-WebSocket-Protocol", ""):
+        raise Problem("upgrade_required", f"/connect speaks the subprotocol {PROTOCOL} alone")
+    await socket.prepare(request)
+    await ServedConnection(service, request, socket).serve()
+    return socket
+
+
+class ServedConnection:
+    """One peer: its calls in flight, and what is on its way to it."""
+
+    def __init__(
+        self, service: Service, request: web.Request, socket: web.WebSocketResponse
+    ) -> None:
+        self._service = service
+        self._request = request
+        self._socket = socket
+        self._outbox = Outbox()
+        self._in_flight: dict[int, asyncio.Task[None]] = {}
+
+    async def serve(self) -> None:
+        """Take messages and answer their calls, until either end closes."""
+        writing = asyncio.create_task(self._outbox.run(self._send))
+        try:
+            await self._read()
+        except Misframed as error:
+            await self._socket.close(code=error.close_code, message=error.reason)
+        finally:
+            for task in (writing, *self._in_flight.values()):
+                task.cancel()
+            await asyncio.gather(writing, *self._in_flight.values(), return_exceptions=True)
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message.type is WSMsgType.TEXT:
+                raise frames.not_binary()
+            if message.type is not WSMsgType.BINARY:
+                return
+            await self._take(message.data)
+            await self._outbox.room()
+
+    async def _take(self, message: bytes) -> None:
+        """Begin the calls of a message; those of a small one all in this turn of the loop."""
+        if len(message) <= INLINE_BYTES_MAX:
+            for called in frames.read_calls(message):
+                self._begin(called)
+            return
+        for frame in await asyncio.to_thread(frames.split, message):
+            await self._take_frame(frame)
+
+    async def _take_frame(self, frame: bytes) -> None:
+        if len(frame) <= INLINE_BYTES_MAX:
+            self._begin(frames.read_call(frame))
+        elif len(frame) <= CONTENT_BYTES_MAX:
+            called = await asyncio.to_thread(frames.read_call, frame)
+            self._begin(called, is_large=True)
+        else:
+            number, _name = frames.call_head(frame)
+            self._reply_problem(number, problems.too_large(CONTENT_BYTES_MAX))
+
+    def _begin(self, called: Called, *, is_large: bool = False) -> None:
+        number = called.number
+        if number in self._in_flight:
+            raise frames.number_in_use(number)
+        if len(self._in_flight) >= CALLS_MAX:
+            said = f"a connection has at most {CALLS_MAX:,} calls in flight"
+            self._reply_problem(number, Problem("overloaded", said))
+            return
+        task = asyncio.create_task(self._answer(called, is_large=is_large))
+        self._in_flight[number] = task
+
+    async def _answer(self, called: Called, *, is_large: bool) -> None:
+        try:
+            self._outbox.put(await self._reply(called, is_large=is_large))
+        except Exception as error:  # noqa: BLE001 - The edge is where a bug must become an answer.
+            what = f"the call {called.name[:64]!r}"
+            self._reply_problem(called.number, problems.of_failure(error, what, _log))
+        finally:
+            del self._in_flight[called.number]
+
+    async def _reply(self, called: Called, *, is_large: bool) -> bytes:
+        operation = operation_of(called.name)
+        call = FrameCall(self._service, operation.asked(called), is_large=is_large)
+        reply = await operation.handler(call)
+        await self._outbox.room()
+        value = await written(reply.value, Format.MSGPACK)
+        return frames.packed_reply(called.number, reply.status, value, _index(reply.headers))
+
+    def _reply_problem(self, number: int, problem: Problem) -> None:
+        value = frames.packed(problem.body())
+        self._outbox.put(
+            frames.packed_reply(number, problem.status, value, _index(problem.headers))
+        )
+
+    async def _send(self, message: bytes) -> None:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._socket.send_bytes(message)
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise
+
+
+def _index(headers: Mapping[str, str]) -> int:
+    return int(headers.get("Quorate-Applied-Index", 0))
