@@ -34,6 +34,7 @@ class Watch:
     def __init__(
         self, machine: Machine, after: Position, on_close: Callable[[Watch], object]
     ) -> None:
+        self.start = after  # What comes after it is told.
         self._machine = machine
         self._newest = after  # The newest event that was buffered; it may be ahead of this node.
         self._on_close = on_close
@@ -93,15 +94,31 @@ class Watch:
         Raises:
             EventsLost: the reader fell behind by more than the buffer holds and the state keeps.
         """
+        if not await self._is_some_left():
+            raise StopAsyncIteration
+        return self._events.popleft()
+
+    async def batch(self, events_max: int) -> list[Event]:
+        """The next events, as many as there are up to that many; none when it was closed.
+
+        Raises:
+            EventsLost: as `__anext__`.
+        """
+        await self._is_some_left()
+        popleft = self._events.popleft
+        return [popleft() for _ in range(min(events_max, len(self._events)))]
+
+    async def _is_some_left(self) -> bool:
+        """Wait for an event; False when there will be none."""
         while not self._events:
             if self._is_closed:
-                raise StopAsyncIteration
+                return False
             if self._is_behind:
                 self.catch_up()
                 continue
             self._arrived.clear()
             await self._arrived.wait()
-        return self._events.popleft()
+        return True
 
 
 class Watches:

@@ -18,7 +18,7 @@ from gateway.connect import connect
 from gateway.defaults import SubmitDefaults
 from gateway.exchange import BODY_BYTES_MAX, exchange
 from gateway.problems import Problem
-from gateway.routes import ROUTES
+from gateway.routes import ROUTES, STREAMS, Streamer
 from gateway.service import Service
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,9 @@ def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.
         app.router.add_route(route.method, route.path, _bound(route.handler))
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, _bound(route.handler))
-    app.router.add_get("/connect", _connect, allow_head=False)
+    for stream in STREAMS:
+        app.router.add_get(stream.path, _streamed(stream.handler))
+    app.router.add_get("/connect", _streamed(connect), allow_head=False)
     app.on_shutdown.append(_end_waiting)
     app.on_cleanup.append(_close)
     return app
@@ -114,11 +116,15 @@ def _bound(handler: Handler) -> Answerer:
     return answer
 
 
-async def _connect(request: web.Request) -> web.StreamResponse:
-    service = request.app[_DOOR].service
-    if service is None:
-        return _while_closed(request)
-    return await connect(request, service)
+def _streamed(handler: Streamer) -> Answerer:
+    @functools.wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        service = request.app[_DOOR].service
+        if service is None:
+            return _while_closed(request)
+        return await handler(request, service)
+
+    return answer
 
 
 @web.middleware
@@ -147,6 +153,7 @@ async def _end_waiting(app: web.Application) -> None:
     service = app[_DOOR].service
     if service is not None:
         service.watching.close()
+        service.readers.close()
 
 
 async def _close(app: web.Application) -> None:

@@ -9,6 +9,7 @@ QuorateError
 │   ├── WorkerLost          the session ended: register anew
 │   ├── LeaseLost           another lease superseded this one: drop the run
 │   ├── ClusterFull         there was no room for a task, as long as the client was patient
+│   ├── EventsGone          events that the reader has not seen are no longer kept
 │   └── InvalidRequest      `errors` names each wrong field
 └── NoResult                the task has ended, and there is no result; `task` is all that is known
     ├── TaskFailed          `error` is what its last attempt said
@@ -55,6 +56,14 @@ class ClusterFull(RequestRefused):
     """The cluster has no room for another task. It is safe to repeat, later."""
 
 
+class EventsGone(RequestRefused):
+    """Events that the reader has not seen are no longer kept; those after `oldest` are."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.oldest = str(problem.get("oldest", ""))
+
+
 class InvalidRequest(RequestRefused):
     """The request's own fields are wrong; `errors` names each."""
 
@@ -65,6 +74,7 @@ _BY_CODE: Mapping[str, type[RequestRefused]] = {
     "worker_lost": WorkerLost,
     "lease_lost": LeaseLost,
     "cluster_full": ClusterFull,
+    "events_gone": EventsGone,
     "invalid": InvalidRequest,
 }
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from gateway import accepting
 from gateway.calls import INLINE_BYTES_MAX, Body, Call, Handler, written
 from gateway.encoding import Format, Undecodable, decode, json_bytes_min
 from gateway.problems import FieldError, Problem, invalid, too_large
@@ -77,37 +78,15 @@ def _parsed(content: bytes, written_in: Format, parse: Callable[[Body], T]) -> T
 
 def _accepted(request: web.Request) -> Format:
     """The format with the highest weight in Accept (RFC 9110, §12.5.1); JSON when all are equal."""
-    header = ",".join(request.headers.getall("Accept", []))
+    header = accepting.header_of(request)
     if not header.strip():
         return Format.JSON
-    weights = {format_: _weight(header, format_) for format_ in Format}
+    weights = {format_: accepting.weight(header, format_) for format_ in Format}
     best = max(Format, key=lambda format_: weights[format_])
     if weights[best] > 0:
         return best
     served = " and ".join(Format)
     raise Problem("not_acceptable", f"Accept: {header[:100]!r} matches none of {served}")
-
-
-def _weight(header: str, format_: Format) -> float:
-    """How much Accept wants the format: the most specific range that matches it decides."""
-    ranges = (format_.value, "application/*", "*/*")
-    found: dict[str, float] = {}
-    for range_ in header.split(","):
-        media, *parameters = (part.strip().lower() for part in range_.split(";"))
-        if media in ranges:
-            found[media] = _quality(parameters)
-    return next((found[media] for media in ranges if media in found), 0.0)
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def _format_of(request: web.Request) -> Format:

@@ -14,7 +14,16 @@ from typing import NamedTuple
 from aiohttp import web
 
 from cluster.core.commands import Refusal, Refused
-from cluster.errors import NotCaughtUp, NotCommitted, OutcomeUnknown, Overloaded, QuorateError
+from cluster.errors import (
+    ChangeRefused,
+    EventsLost,
+    NotCaughtUp,
+    NotCommitted,
+    OutcomeUnknown,
+    Overloaded,
+    QuorateError,
+)
+from gateway import positions
 
 CONTENT_TYPE = "application/problem+json"
 ERRORS_MAX = 50  # A body of a million wrong members is told of its first fifty.
@@ -36,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
     "not_found": Kind(404, "Nothing is served at this path"),
     "task_unknown": Kind(404, "There is no such task"),
     "worker_unknown": Kind(404, "There is no such worker"),
+    "member_unknown": Kind(404, "There is no such member"),
     "method_not_allowed": Kind(405, "This path does not take this method"),
     "not_acceptable": Kind(406, "Nothing that the client accepts can be served"),
     "request_timeout": Kind(408, "The body did not arrive in time"),
@@ -46,7 +56,10 @@ KINDS: Mapping[str, Kind] = {
     "not_removable": Kind(409, "The task is no dead letter"),
     "idempotency_conflict": Kind(409, "The idempotency key stands for another body"),
     "operation_conflict": Kind(409, "The id belongs to another operation"),
+    "change_refused": Kind(409, "The cluster cannot be changed so, now"),
     "worker_lost": Kind(410, "The worker's session has ended"),
+    "events_gone": Kind(410, "The events after this position are no longer kept"),
+    "log_compacted": Kind(410, "The log no longer reaches back so far"),
     "too_large": Kind(413, "The request holds more than is taken"),
     "unsupported_media_type": Kind(415, "The body is in a format that is not read here"),
     "expectation_failed": Kind(417, "The expectation cannot be met"),
@@ -89,12 +102,14 @@ class Problem(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,  # Beyond those that every problem has.
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
         if code in _RETRIED_LATER:
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
 
@@ -115,7 +130,7 @@ class Problem(Exception):
         }
         if self.errors:
             members["errors"] = [error._asdict() for error in self.errors[:ERRORS_MAX]]
-        return members
+        return members | self.members
 
     def response(self) -> web.Response:
         """The problem as an answer; always JSON, the only such format that the RFC knows."""
@@ -148,6 +163,12 @@ def of_error(error: QuorateError) -> Problem:
         return Problem("outcome_unknown", str(error))
     if isinstance(error, NotCaughtUp):
         return Problem("not_caught_up", str(error))
+    if isinstance(error, ChangeRefused):
+        return Problem("change_refused", str(error))
+    if isinstance(error, EventsLost):
+        oldest = positions.written(error.oldest)
+        told = f"the events that were asked for are no longer kept; those after {oldest} are"
+        return Problem("events_gone", told, members={"oldest": oldest})
     return _unforeseen()
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from gateway import node_pages, tasks, workers
+from aiohttp import web
+
+from gateway import events, node_pages, tasks, workers
 from gateway.calls import Handler
+from gateway.service import Service
+
+Streamer = Callable[[web.Request, Service], Awaitable[web.StreamResponse]]
 
 
 class Route(NamedTuple):
@@ -42,3 +48,13 @@ ROUTES: tuple[Route, ...] = (
     Route("livez", "GET", "/livez", node_pages.livez),
     Route("readyz", "GET", "/readyz", node_pages.readyz),
 )
+
+
+class Stream(NamedTuple):
+    """A path that is read with GET and answered in a form of its own: over HTTP alone."""
+
+    path: str
+    handler: Streamer
+
+
+STREAMS: tuple[Stream, ...] = (Stream("/events", events.follow),)

@@ -13,6 +13,7 @@ from gateway.defaults import SubmitDefaults
 from gateway.outcomes import accepted
 from gateway.polls import Polls
 from gateway.queries import Reading
+from gateway.readers import Readers
 from gateway.watching import Watching
 
 R = TypeVar("R")
@@ -27,6 +28,7 @@ class Service:
     defaults: SubmitDefaults
     lease_seconds: float
     watching: Watching = field(default_factory=Watching)
+    readers: Readers = field(default_factory=Readers)
     polls: Polls = field(init=False)
 
     def __post_init__(self) -> None:

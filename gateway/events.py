@@ -1,0 +1,112 @@
+"""`GET /events`: every transition as it happens, in server-sent events (HTML standard, §9.2).
+
+A reader goes on where it stopped, on any node: `id:` is a position in the log. It is this node's
+own view and needs no quorum. What one reader holds of the node is bounded: one that takes nothing
+is hung up on, and one that is slower than what happens is told where it lost the thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from aiohttp import web
+
+from cluster.core.model import Event
+from cluster.errors import EventsLost
+from cluster.watching import Watch
+from gateway import accepting
+from gateway.event_queries import asked
+from gateway.event_views import Wanted, frame, position_frame
+from gateway.exchange import HttpCall
+from gateway.problems import Problem, of_error
+from gateway.readers import Readers
+from gateway.service import Service
+
+MEDIA_TYPE = "text/event-stream"
+READERS_MAX = 100  # On one node; what happens is told to each.
+KEEP_ALIVE_SECONDS = 15.0  # Proxies hang up on what is silent for longer, mostly after 30.
+STALLED_SECONDS = 15.0  # A reader that takes nothing for so long has gone away.
+RETRY_MS = 1_000  # How long a client waits before it comes again.
+BATCH_MAX = 1_000  # Events that are told in one turn of the loop.
+PACE_SECONDS = 0.02  # Between two batches: what happens meanwhile goes out together.
+
+_HEADERS = {
+    "Content-Type": f"{MEDIA_TYPE}; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would collect 4 KiB before it passes any of it on.
+}
+
+
+async def follow(request: web.Request, service: Service) -> web.StreamResponse:
+    """Tell what happens until the client hangs up or the node stops."""
+    after, wanted = asked(HttpCall(service, request).query, request.headers)
+    header = accepting.header_of(request)
+    if header.strip() and not accepting.weight(header, MEDIA_TYPE):
+        raise Problem("not_acceptable", f"Accept: {header[:100]!r} does not match {MEDIA_TYPE}")
+    if len(service.readers) >= READERS_MAX:
+        raise Problem("overloaded", f"{READERS_MAX} readers follow this node: ask another")
+    with service.readers.reading(service.replica.watch(after)) as watch:
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            await _Telling(response, watch, wanted, service.readers).run()
+        await response.write_eof()
+    return response
+
+
+class _Telling:
+    """One reader's stream."""
+
+    def __init__(
+        self, response: web.StreamResponse, watch: Watch, wanted: Wanted, readers: Readers
+    ) -> None:
+        self._response = response
+        self._watch = watch
+        self._wanted = wanted
+        self._readers = readers
+        self._loop = asyncio.get_running_loop()
+        self._reached = watch.start  # All up to here was told or left out.
+        self._silent_until = 0.0
+
+    async def run(self) -> None:
+        # Its place first: a client that is cut off before the first event misses none either.
+        await self._write(f"retry: {RETRY_MS}\n".encode() + position_frame(self._reached))
+        while not self._readers.is_closed:
+            try:
+                async with asyncio.timeout_at(self._silent_until):
+                    events = await self._watch.batch(BATCH_MAX)
+            except TimeoutError:
+                await self._write(b": alive\n" + position_frame(self._reached))
+                continue
+            except EventsLost as lost:
+                await self._write(_lost_frame(lost))
+                return
+            if events:
+                await self._tell(events)
+                await asyncio.sleep(PACE_SECONDS)
+
+    async def _tell(self, events: list[Event]) -> None:
+        self._reached = events[-1].position
+        frames = [frame(event) for event in events if self._wanted.has(event)]
+        if frames:
+            await self._write(b"".join(frames))
+
+    async def _write(self, frames: bytes) -> None:
+        """Send *frames*.
+
+        Raises:
+            ConnectionError: the reader is gone, or takes nothing any more.
+        """
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await self._response.write(frames)
+        except TimeoutError:
+            raise ConnectionResetError("the reader takes nothing any more") from None
+        self._silent_until = self._loop.time() + KEEP_ALIVE_SECONDS
+
+
+def _lost_frame(lost: EventsLost) -> bytes:
+    """Tell a reader that was too slow; when it comes again it is told the same with 410."""
+    told = json.dumps(of_error(lost).body(), ensure_ascii=False, separators=(",", ":"))
+    return f"event: lost\ndata: {told}\n\n".encode()
