@@ -18,7 +18,7 @@ from gateway.calls import INLINE_BYTES_MAX, Body, Call, written
 from gateway.encoding import Format
 from gateway.exchange import CONTENT_BYTES_MAX
 from gateway.frames import MESSAGE_BYTES_MAX, PROTOCOL, Called, Misframed
-from gateway.operations import Asked, operation_of
+from gateway.named_calls import Asked, operation_of
 from gateway.outbox import Outbox
 from gateway.problems import Problem
 from gateway.service import Service

@@ -112,6 +112,21 @@ class Connection:
             AnswerLost: it may have happened.
             TypeError, ValueError, OverflowError: the body cannot be written as msgpack.
         """
+        answered = self.ask(name, body, extras=extras)
+        timer = self._loop.call_later(timeout_seconds, _expire, answered, name, timeout_seconds)
+        try:
+            return await answered
+        finally:
+            timer.cancel()
+
+    def ask(
+        self,
+        name: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        extras: Mapping[str, object] | None = None,
+    ) -> asyncio.Future[Answer]:
+        """As `call`, without a limit of time: the future ends with the answer or the connection."""
         if self.closed.is_set():
             raise Unreachable(f"the connection to {self.url} is closed: {self.close_reason}")
         number = next(self._numbers)
@@ -119,12 +134,7 @@ class Connection:
         answered: asyncio.Future[Answer] = self._loop.create_future()
         self._asked[number] = answered
         self._outbox.put(frame)
-        timer = self._loop.call_later(timeout_seconds, self._expire, number, name, timeout_seconds)
-        try:
-            return await answered
-        finally:
-            timer.cancel()
-            self._asked.pop(number, None)
+        return answered
 
     async def close(self) -> None:
         """Say good-bye; whoever still waits for an answer is told that it was lost."""
@@ -161,15 +171,9 @@ class Connection:
         if isinstance(told, Pushed):
             self._on_pushed(told)
             return
-        answered = self._asked.get(told.number)
+        answered = self._asked.pop(told.number, None)
         if answered is not None and not answered.done():
             answered.set_result(Answer(told.status, told.value, told.index))
-
-    def _expire(self, number: int, name: str, seconds: float) -> None:
-        answered = self._asked.get(number)
-        if answered is not None and not answered.done():
-            said = f"{self.url} did not answer {name!r} in {seconds:g} seconds"
-            answered.set_exception(AnswerLost(said))
 
     def _end(self, reason: str) -> None:
         self.close_reason = reason
@@ -178,6 +182,11 @@ class Connection:
         for answered in self._asked.values():
             if not answered.done():
                 answered.set_exception(lost)
+
+
+def _expire(answered: asyncio.Future[Answer], name: str, seconds: float) -> None:
+    if not answered.done():
+        answered.set_exception(AnswerLost(f"no answer to {name!r} in {seconds:g} seconds"))
 
 
 def _why(message: aiohttp.WSMessage, socket: aiohttp.ClientWebSocketResponse) -> str:
