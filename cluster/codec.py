@@ -6,7 +6,7 @@ bytes, so that it is decoded once for all tasks that share it. Op codes are neve
 another op; fields are only ever appended, with a default that means what their absence meant. A
 snapshot is the sections of `core/sections.py`, each packed by itself.
 
-Not for several threads at once: the packer is shared.
+Packing is not for several threads at once: the packer is shared.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ QuorateError
 ├── ChangeRefused           members or leadership cannot be changed so, now; says why
 ├── OutcomeUnknown          it may have happened; repeat it only with the same id
 ├── NotCaughtUp             this node has not applied the asked-for index in time
+├── EntriesGone             entries of the log that were asked for are no longer kept
 ├── EventsLost              events that a reader has not seen are no longer kept; says from where
 ├── StorageError            the data directory cannot be used
 │   ├── StorageDamaged      a file's content is wrong: which, where, and how to mend it
@@ -51,6 +52,14 @@ class OutcomeUnknown(QuorateError):
 
 class NotCaughtUp(QuorateError):
     """This node did not reach the index that the reader asked for in time."""
+
+
+class EntriesGone(QuorateError):
+    """Entries of the log that are asked for are no longer kept: a snapshot stands for them."""
+
+    def __init__(self, message: str, first: int) -> None:
+        super().__init__(message)
+        self.first = first  # The log begins here.
 
 
 class EventsLost(QuorateError):

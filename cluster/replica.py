@@ -13,6 +13,7 @@ from cluster.backlog import Traffic, traffic_of
 from cluster.core.commands import Command
 from cluster.core.model import Position
 from cluster.core.queries import Query
+from cluster.log_pages import ENTRIES_MAX, RawPage, cut_out
 from cluster.participant import Participant
 from cluster.proposals import Proposal
 from cluster.status import ClusterStatus
@@ -115,6 +116,19 @@ class Replica(Participant):
             EventsLost: what comes next after it is no longer kept.
         """
         return self._watches.open(after)
+
+    def entries(self, from_index: int | None = None, *, limit: int = ENTRIES_MAX) -> RawPage:
+        """A page of this node's log as far as it is applied; without *from_index* its newest.
+
+        Raises:
+            EntriesGone: the log begins later; says where.
+        """
+        return cut_out(
+            self._engine.log,
+            from_index=from_index,
+            limit=limit,
+            applied_index=self._engine.applied_index,
+        )
 
     def status(self) -> ClusterStatus:
         """This node's own view of the cluster, now."""

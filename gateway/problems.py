@@ -16,6 +16,7 @@ from aiohttp import web
 from cluster.core.commands import Refusal, Refused
 from cluster.errors import (
     ChangeRefused,
+    EntriesGone,
     EventsLost,
     NotCaughtUp,
     NotCommitted,
@@ -59,7 +60,7 @@ KINDS: Mapping[str, Kind] = {
     "change_refused": Kind(409, "The cluster cannot be changed so, now"),
     "worker_lost": Kind(410, "The worker's session has ended"),
     "events_gone": Kind(410, "The events after this position are no longer kept"),
-    "log_compacted": Kind(410, "The log no longer reaches back so far"),
+    "entries_gone": Kind(410, "The log no longer reaches back so far"),
     "too_large": Kind(413, "The request holds more than is taken"),
     "unsupported_media_type": Kind(415, "The body is in a format that is not read here"),
     "expectation_failed": Kind(417, "The expectation cannot be met"),
@@ -165,6 +166,8 @@ def of_error(error: QuorateError) -> Problem:
         return Problem("not_caught_up", str(error))
     if isinstance(error, ChangeRefused):
         return Problem("change_refused", str(error))
+    if isinstance(error, EntriesGone):
+        return Problem("entries_gone", str(error), members={"first": error.first})
     if isinstance(error, EventsLost):
         oldest = positions.written(error.oldest)
         told = f"the events that were asked for are no longer kept; those after {oldest} are"

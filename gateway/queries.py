@@ -77,6 +77,11 @@ TASK_CURSOR = Field("cursor", _check_number(TASKS), _NEXT)
 WORKER_CURSOR = Field("cursor", _check_number(WORKERS), _NEXT)
 DEAD_CURSOR = Field("cursor", _check_number(DEAD), _NEXT)
 QUEUE_CURSOR = Field("cursor", Check(_check_queue_cursor, {"type": "string"}), _NEXT)
+FROM_INDEX = Field(
+    "from",
+    checks.integer_text(checks.integer(1, (1 << 63) - 1)),
+    "The index of the first entry; without it the newest ones are given.",
+)
 WAIT = Field(
     "wait",
     checks.decimal_text(checks.thousandths(0, 1e12)),
@@ -101,7 +106,14 @@ LISTING = _query(
 )
 ROSTER = _query("Roster", LIMIT, WORKER_CURSOR, *_FRESHNESS)
 QUEUE_LISTING = _query("QueueListing", LIMIT, QUEUE_CURSOR, *_FRESHNESS)
+LOG_PAGE = _query("LogPage", FROM_INDEX, LIMIT)
 DEAD_LISTING = _query("DeadListing", QUEUE, TYPE, LIMIT, DEAD_CURSOR, *_FRESHNESS)
+
+
+def log_page(query: Mapping[str, object]) -> tuple[int | None, int]:
+    """The first entry of a page of the log, None for its newest, and how many there may be."""
+    members = _read(LOG_PAGE, query)
+    return members.get(FROM_INDEX, None), _limit(members)
 
 
 def listing(query: Mapping[str, object]) -> tuple[ListTasks, Reading]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from cluster.core.model import Backoff, Lease
 from cluster.core.queries import Progress, TaskView, WorkerView
+from cluster.log_pages import EntryView
 from cluster.status import ClusterStatus, MemberStatus
 from gateway import instants
 from gateway.encoding import Stored
@@ -99,6 +100,17 @@ def cluster(status: ClusterStatus) -> dict[str, object]:
         "state_hash": status.state_hash,
         "cluster_time": status.cluster_time_ms,
         "version": status.version,
+    }
+
+
+def log_entry(view: EntryView) -> dict[str, object]:
+    """An entry of the log. `time` is cluster time, in milliseconds, as that of an event."""
+    return {
+        "index": view.index,
+        "term": view.term,
+        "time": view.cluster_time_ms,
+        "wall_time": instants.written(view.wall_time_ms),
+        "commands": list(view.commands),
     }
 
 

@@ -45,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
     Route("heartbeat", "POST", "/workers/{id}/heartbeat", workers.heartbeat),
     Route("health", "GET", "/health", node_pages.health),
     Route("cluster", "GET", "/cluster", node_pages.cluster),
+    Route("cluster_log", "GET", "/cluster/log", node_pages.cluster_log),
     Route("livez", "GET", "/livez", node_pages.livez),
     Route("readyz", "GET", "/readyz", node_pages.readyz),
 )
