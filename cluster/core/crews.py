@@ -13,8 +13,7 @@ from operator import attrgetter
 
 from cluster.core.model import Task, Worker
 from cluster.core.ordered import Ordered
-from cluster.core.queues import Queue
-from cluster.core.ready import Lane, Market, QueueKey, Ready, by_turn, market_key
+from cluster.core.ready import Lane, Market, QueueKey, Ready, by_turn
 
 # Namespace, queues, types, tags, and the node that its members are connected to.
 Profile = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]
@@ -131,15 +130,15 @@ class Crews:
         if is_more:
             self.fresh[crew] = None
 
-    def wait(self, task: Task, queue: Queue, ready: Ready) -> None:
-        """Let a pending task of *queue* wait where the crews that serve it will look.
+    def wait(self, task: Task, ready: Ready) -> None:
+        """Let a pending task wait where the crews that serve it will look.
 
         Without a worker that has room nobody need look now: whoever gains room will.
         """
-        key = market_key(task)
+        key = task.kind.market_key
         market = ready.markets.get(key)
         if market is None:
-            market = ready.open(key, is_paused=queue.is_paused)
+            market = ready.open(key, is_paused=task.kind.home.is_paused)
             for crew in self.by_queue.get(key[:2], ()):
                 self._attend(crew, market)
         lane = ready.add(market, task)

@@ -110,6 +110,8 @@ def _columns(records: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
             column = values[:1]
         if name == "created":
             column = tuple([moment.plain for moment in column])
+        elif name == "kind":
+            column = tuple([kind.plain for kind in column])
         if name in SHARED:
             column = _numbered(column)
         elif name == "leases":

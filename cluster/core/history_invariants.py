@@ -25,7 +25,7 @@ def _page(page: Page) -> Iterator[str]:
     if any(task.number >> PAGE_BITS != page.number for task in page.tasks):
         yield f"page {page.number} of the listing has a task of another"
     if (
-        page.statuses != Counter(task.status for task in page.tasks)
+        +Counter(page.statuses) != Counter(task.status for task in page.tasks)
         or page.queues != Counter(task.kind.queue for task in page.tasks)
         or page.types != Counter(task.kind.type for task in page.tasks)
     ):

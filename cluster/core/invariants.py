@@ -40,13 +40,17 @@ def _room(state: State) -> Iterator[str]:
     ended = room.bytes_ended(state)
     if state.bytes_ended != ended:
         yield f"{state.bytes_ended} bytes are counted as ended, {ended} there"
-    kinds = Counter(task.kind for _, task in _all_tasks(state))
+    kinds = Counter(task.kind.plain for _, task in _all_tasks(state))
     if kinds != {kind: shared.tasks for kind, shared in state.kinds.shared.items()}:
         yield "the kinds are not the tasks'"
     for _, task in _all_tasks(state):
-        shared = state.kinds.shared.get(task.kind)
-        if shared is None or shared.kind is not task.kind:
+        kind = task.kind
+        if state.kinds.shared.get(kind.plain) is not kind:
             yield f"task {task.id} has a copy of its kind"
+        space = state.spaces[kind.namespace]
+        home = space.queues.by_name[kind.queue]
+        if (kind.space, kind.home, kind.level) != (space, home, home.level(kind.priority)):
+            yield f"the kind of task {task.id} leads elsewhere than to its place"
     moments = Counter(task.created for _, task in _all_tasks(state))
     for _, task in _all_tasks(state):
         if moments[task.created] != task.created.tasks:

@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cluster.core.model import Kind
+from cluster.core.queues import Queue
+from cluster.core.ready import MarketKey
+
+if TYPE_CHECKING:
+    from cluster.core.state import Space
 
 
-class Shared:
-    """A kind and how many tasks have it."""
+class SharedKind:
+    """A kind as tasks have it: its words, and what they lead to, each found but once for all."""
 
-    __slots__ = ("kind", "tasks")
+    __slots__ = (
+        "content_type",
+        "home",
+        "level",
+        "market_key",
+        "namespace",
+        "plain",
+        "policy",
+        "priority",
+        "queue",
+        "requires",
+        "space",
+        "tasks",
+        "type",
+    )
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        self.tasks = 0
+    def __init__(self, plain: Kind, space: Space, home: Queue) -> None:
+        self.plain = plain
+        self.type = plain.type
+        self.content_type = plain.content_type
+        self.queue = plain.queue
+        self.priority = plain.priority
+        self.policy = plain.policy
+        self.requires = plain.requires
+        self.namespace = plain.namespace
+        self.space = space  # The namespace's tables.
+        self.home = home  # The queue that these tasks are in.
+        self.level = home.level(plain.priority)  # Where they stand in it while they are pending.
+        self.market_key: MarketKey = (plain.namespace, plain.queue, plain.requires)
+        self.tasks = 0  # How many there are.
+
+    def __repr__(self) -> str:
+        return repr(self.plain)
 
 
 class Kinds:
@@ -21,26 +56,22 @@ class Kinds:
     __slots__ = ("_newest", "shared")
 
     def __init__(self) -> None:
-        self.shared: dict[Kind, Shared] = {}
-        self._newest: Shared | None = None  # What was held last is mostly held again.
+        self.shared: dict[Kind, SharedKind] = {}
+        self._newest: SharedKind | None = None  # What was asked for last is mostly asked for again.
 
-    def hold(self, kind: Kind) -> Shared:
-        """The one record of all that equal *kind*, with one more task counted."""
-        shared = self._newest
-        if shared is None or shared.kind is not kind:
-            shared = self.shared.get(kind)
-            if shared is None:
-                shared = self.shared[kind] = Shared(kind)
-            self._newest = shared
-        shared.tasks += 1
+    def find(self, kind: Kind) -> SharedKind | None:
+        """The one record of all that equal *kind*, if a task has it."""
+        newest = self._newest
+        if newest is not None and newest.plain is kind:
+            return newest
+        self._newest = shared = self.shared.get(kind)
         return shared
 
-    def let_go(self, kind: Kind) -> bool:
-        """Count one task of this kind less; whether it was the last, and the kind is gone."""
-        shared = self.shared[kind]
-        shared.tasks -= 1
-        if shared.tasks:
-            return False
-        del self.shared[kind]
+    def add(self, shared: SharedKind) -> None:
+        """Take in one that no task had."""
+        self.shared[shared.plain] = self._newest = shared
+
+    def remove(self, shared: SharedKind) -> None:
+        """Forget one that no task has any more."""
+        del self.shared[shared.plain]
         self._newest = None
-        return True

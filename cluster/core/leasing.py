@@ -67,7 +67,7 @@ def take_back(state: State, task: Task) -> Worker:
     assert run is not None, "a running task has a run"
     assert run.worker_id is not None, "a running task has a worker"
     assert run.lease_token is not None, "a running task has a token"
-    worker = state.spaces[task.kind.namespace].workers[run.worker_id]
+    worker = task.kind.space.workers[run.worker_id]
     del worker.leases[run.lease_token]
     state.bytes_used -= sizes.LEASE_BYTES
     if run.timeout is not None:

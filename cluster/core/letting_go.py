@@ -23,12 +23,14 @@ def let_go(state: State) -> Iterator[None]:
 
 
 def _untie(state: State) -> Iterator[None]:
-    """Break the circles: lanes and crews know their markets, and markets them."""
+    """Break the circles: lanes and crews know their markets, kinds where their tasks stand."""
     for market in state.ready.markets.values():
         for lane in market.lanes.values():
             yield from lane.tasks.drain()
         market.lanes.clear()
         market.crews.clear()
+    for kind in state.kinds.shared.values():
+        yield from kind.level.drain()
 
 
 def _drop(record: State | Space, names: tuple[str, ...]) -> Iterator[None]:

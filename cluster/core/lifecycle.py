@@ -6,10 +6,11 @@ dead letters, and the one timer that a task has on the wall clock.
 
 from __future__ import annotations
 
-from cluster.core import ready, room, sizes
+from cluster.core import room, sizes
 from cluster.core.model import (
     ERROR_TOLD_MAX,
     FAILED,
+    FINAL,
     PENDING,
     PROCESSING,
     RETRYING,
@@ -19,8 +20,8 @@ from cluster.core.model import (
     TaskStatus,
     due_key,
 )
-from cluster.core.queues import Queue
-from cluster.core.state import Space, State
+from cluster.core.ready import PLACE_STEP, PLACES_PER_MS, turn_of
+from cluster.core.state import State
 
 
 def run_of(state: State, task: Task) -> Run:
@@ -41,48 +42,52 @@ def move(state: State, task: Task, status: TaskStatus, turn: int | None = None) 
     assert run is not None, "a task that moves has a run"
     before = task.status
     kind = task.kind
-    space = state.spaces[kind.namespace]
-    queue = space.queues.by_name[kind.queue]
     if before is not PROCESSING:
-        _leave(state, space, queue, task)
+        _leave(state, task)
     if turn is not None:
         task.turn = turn
     task.status = status
     run.late_token = None
-    for counts in (space.tally.by_status, queue.by_status):
-        counts[before] -= 1
-        counts[status] += 1
+    space = kind.space
+    counts = space.tally.by_status
+    counts[before] -= 1
+    counts[status] += 1
+    counts = kind.home.by_status
+    counts[before] -= 1
+    counts[status] += 1
     space.listing.moved(task, before)
     set_timer(state, task)
     if status is not PROCESSING:
-        enter(state, space, queue, task)
+        enter(state, task)
 
 
-def enter(state: State, space: Space, queue: Queue, task: Task) -> None:
+def enter(state: State, task: Task) -> None:
     """Let *task* stand where its status has it stand; a running one stands nowhere."""
-    if task.status is PENDING:
-        queue.begin_waiting(task)
-        state.crews.wait(task, queue, state.ready)
-    elif task.status is FAILED:
-        space.dead.add(task)
-    elif task.status.is_final:
-        space.rested.add(task)
+    status = task.status
+    if status is PENDING:
+        task.kind.level.add(task)
+        state.crews.wait(task, state.ready)
+    elif status is FAILED:
+        task.kind.space.dead.add(task)
+    elif status in FINAL:
+        task.kind.space.rested.add(task)
 
 
-def _leave(state: State, space: Space, queue: Queue, task: Task) -> None:
+def _leave(state: State, task: Task) -> None:
     """Undo `enter`."""
-    if task.status is PENDING:
-        queue.end_waiting(task)
+    status = task.status
+    if status is PENDING:
+        task.kind.level.remove(task)
         state.ready.remove(task)
-    elif task.status is FAILED:
-        space.dead.remove(task)
-    elif task.status.is_final:
-        space.rested.remove(task)
+    elif status is FAILED:
+        task.kind.space.dead.remove(task)
+    elif status in FINAL:
+        task.kind.space.rested.remove(task)
 
 
 def set_timer(state: State, task: Task) -> None:
     """Set the one timer that *task*'s status calls for, in place of the one it had."""
-    timer = timer_of(task)
+    timer = None if task.status is PROCESSING else timer_of(task)
     if timer == task.timer:
         return
     if task.timer is not None:
@@ -133,8 +138,12 @@ def is_expired(state: State, task: Task) -> bool:
 
 def next_turn(state: State, priority: int = 0) -> int:
     """The turn behind all that were given so far, as far as *priority* goes."""
-    state.newest_place = place = ready.next_place(state.newest_place, state.now.cluster_ms)
-    return ready.turn_of(place, priority) if priority else place
+    place = state.newest_place + PLACE_STEP
+    earliest = state.now.cluster_ms * PLACES_PER_MS  # Places grow at least as time does.
+    if place < earliest:
+        place = earliest
+    state.newest_place = place
+    return turn_of(place, priority) if priority else place
 
 
 def make_ready(state: State, task: Task) -> None:
@@ -179,9 +188,9 @@ def expire(state: State, task: Task) -> None:
 
 def remove(state: State, task: Task, *, why: str | None = None) -> None:
     """Forget a task that does not run. The event says *why*, unless someone asked for it."""
-    space = state.spaces[task.kind.namespace]
-    queue = space.queues.by_name[task.kind.queue]
-    _leave(state, space, queue, task)
+    space = task.kind.space
+    queue = task.kind.home
+    _leave(state, task)
     drop_timer(state, task)
     space.listing.remove(task)
     del space.tasks[task.id]

@@ -52,14 +52,14 @@ class Page:
     def __init__(self, number: int) -> None:
         self.number = number
         self.tasks: list[Task] = []
-        self.statuses: dict[TaskStatus, int] = {}  # None of the three keeps a count of 0.
-        self.queues: dict[str, int] = {}
+        self.statuses: dict[TaskStatus, int] = dict.fromkeys(TaskStatus, 0)
+        self.queues: dict[str, int] = {}  # Neither this nor the next keeps a count of 0.
         self.types: dict[str, int] = {}
 
     def may_have(self, wanted: Wanted) -> bool:
         """Whether one of its tasks may match; False is certain."""
         return (
-            (wanted.status is None or wanted.status in self.statuses)
+            (wanted.status is None or self.statuses[wanted.status] > 0)
             and (wanted.queue is None or wanted.queue in self.queues)
             and (wanted.type is None or wanted.type in self.types)
         )
@@ -107,19 +107,15 @@ class Listing:
             self._order.add(page)
         page.tasks.append(task)
         status, kind = task.status, task.kind
-        page.statuses[status] = page.statuses.get(status, 0) + 1
+        page.statuses[status] += 1
         page.queues[kind.queue] = page.queues.get(kind.queue, 0) + 1
         page.types[kind.type] = page.types.get(kind.type, 0) + 1
 
     def moved(self, task: Task, before: TaskStatus) -> None:
         """Count *task* under the status that it has now."""
         statuses = self._pages[task.number >> PAGE_BITS].statuses
-        status = task.status
-        statuses[status] = statuses.get(status, 0) + 1
-        if statuses[before] == 1:
-            del statuses[before]
-        else:
-            statuses[before] -= 1
+        statuses[before] -= 1
+        statuses[task.status] += 1
 
     def remove(self, task: Task) -> None:
         """Take out a task."""
@@ -129,7 +125,7 @@ class Listing:
             del self._pages[page.number]
             self._order.remove(page)
             return
-        _discount(page.statuses, task.status)
+        page.statuses[task.status] -= 1
         _discount(page.queues, task.kind.queue)
         _discount(page.types, task.kind.type)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from cluster.core import leasing, lifecycle, timelines
 from cluster.core.crews import Crew, Node
 from cluster.core.idempotency import Remembered
+from cluster.core.kinds import SharedKind
 from cluster.core.machine import Machine
 from cluster.core.model import (
     Event,
@@ -138,13 +139,12 @@ class Loader:
         space = self._space
         space.tasks[task.id] = task
         space.listing.add(task)
-        task.kind = state.kinds.hold(task.kind).kind
+        task.kind.tasks += 1
         task.created.tasks += 1
         space.tally.by_status[task.status] += 1
-        queue = space.queues.open(task.kind.queue)
-        queue.submitted(task.status)
+        task.kind.home.submitted(task.status)
         lifecycle.set_timer(state, task)
-        lifecycle.enter(state, space, queue, task)
+        lifecycle.enter(state, task)
         if task.status is TaskStatus.PROCESSING:
             leasing.set_timeout(state, task)
 
@@ -247,9 +247,10 @@ class Loader:
         tasks = self._space.tasks
         return {token: tasks[task_id].id for token, task_id in pairs}
 
-    def _kind(self, values: tuple[Any, ...]) -> Kind:
-        kind: Kind = self._one(Kind.of_plain(values))
-        return kind
+    def _kind(self, values: tuple[Any, ...]) -> SharedKind:
+        state = self._machine.state
+        plain = Kind.of_plain(values)
+        return state.kinds.find(plain) or state.open_kind(plain)
 
     def _moment(self, values: tuple[int, ...]) -> Moment:
         """The one of a whole entry: its tasks stand side by side."""

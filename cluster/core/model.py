@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from cluster.core.kinds import SharedKind
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_QUEUE = "default"
@@ -212,7 +215,7 @@ class Task:
 
     id: str
     payload: bytes
-    kind: Kind
+    kind: SharedKind
     extras: Extras | None
     status: TaskStatus
     created: Moment

@@ -39,17 +39,12 @@ class Queue:
         self.size -= 1
         self.by_status[status] -= 1
 
-    def begin_waiting(self, task: Task) -> None:
-        """Take in a pending task, which has its turn."""
-        priority = task.kind.priority
+    def level(self, priority: int) -> Ordered[Task]:
+        """Where the pending tasks of a priority stand, each as long as it has its turn."""
         level = self.pending.get(priority)
         if level is None:
             level = self.pending[priority] = Ordered(by_turn)
-        level.add(task)
-
-    def end_waiting(self, task: Task) -> None:
-        """Let a task go that was pending, and still has the turn that it came with."""
-        self.pending[task.kind.priority].remove(task)
+        return level
 
     def oldest_place(self) -> int | None:
         """The place of the task that became pending before all others."""

@@ -30,11 +30,6 @@ MarketKey = tuple[str, str, tuple[str, ...]]  # Namespace, queue and required ta
 by_turn = attrgetter("turn")
 
 
-def next_place(newest: int, cluster_ms: int) -> int:
-    """The place behind all given so far, the *newest* of them: they grow at least as time does."""
-    return max(newest + PLACE_STEP, cluster_ms * PLACES_PER_MS)
-
-
 def turn_of(place: int, priority: int) -> int:
     """When a task's turn comes among others: an integer that no other place and priority have.
 
@@ -46,8 +41,7 @@ def turn_of(place: int, priority: int) -> int:
 
 def market_key(task: Task) -> MarketKey:
     """The market that *task* belongs to."""
-    kind = task.kind
-    return kind.namespace, kind.queue, kind.requires
+    return task.kind.market_key
 
 
 class Lane:
@@ -65,18 +59,21 @@ class Lane:
         """Itself, as `Crew.best` says it, while it has a task that may go next."""
         return None if self.turn is None or self.market.is_paused else self
 
-    def publish(self) -> None:
-        """Tell the market that another task has become the first, or that none is left."""
+    def publish(self) -> bool:
+        """Tell the market that another task has become the first, or that none is left: False."""
         first = self.tasks.first()
         turn = None if first is None else first.turn
-        if turn is not None and self.turn is not None and len(self.market.lanes) == 1:
+        market = self.market
+        if turn is not None and self.turn is not None and len(market.lanes) == 1:
             self.turn = turn  # A lane alone stays where it is.
-            return
+            return True
         if self.turn is not None:
-            self.market.heads.remove(self)
+            market.heads.remove(self)
         self.turn = turn
-        if turn is not None:
-            self.market.heads.add(self)
+        if turn is None:
+            return False
+        market.heads.add(self)
+        return True
 
 
 class Market:
@@ -154,12 +151,9 @@ class Ready:
     def remove(self, task: Task) -> None:
         """Let *task* wait no longer."""
         kind = task.kind
-        market = self.markets[kind.namespace, kind.queue, kind.requires]
+        market = self.markets[kind.market_key]
         lane = market.lanes[kind.type]
         lane.tasks.remove(task)
-        if task.turn != lane.turn:
-            return
-        lane.publish()
-        if lane.tasks.first() is None:
+        if task.turn == lane.turn and not lane.publish():
             del market.lanes[lane.type]
             self.close_if_idle(market)

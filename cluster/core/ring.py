@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from cluster.core.model import Event, Position
 
@@ -21,6 +21,7 @@ EVENT_BYTES = 300  # What one takes in memory, without its error.
 START = Position(0, 0)  # Before every event: the log begins at index 1.
 
 _position = itemgetter(0, 1)
+_error = attrgetter("error")
 
 
 class Ring:
@@ -67,13 +68,15 @@ class Ring:
 
 
 def _bytes_of_all(events: Sequence[Event]) -> int:
-    longer = [bytes_of(event) - EVENT_BYTES for event in events if event.error is not None]
-    return EVENT_BYTES * len(events) + sum(longer)
+    errors = [error for error in map(_error, events) if error is not None]
+    return EVENT_BYTES * len(events) + sum(map(_error_bytes, errors))
 
 
 def bytes_of(event: Event) -> int:
     """What *event* is counted as."""
     error = event.error
-    if error is None:
-        return EVENT_BYTES
-    return EVENT_BYTES + (len(error) if error.isascii() else 4 * len(error))
+    return EVENT_BYTES if error is None else EVENT_BYTES + _error_bytes(error)
+
+
+def _error_bytes(error: str) -> int:
+    return len(error) if error.isascii() else 4 * len(error)

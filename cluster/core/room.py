@@ -8,11 +8,12 @@ errors, workers.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 
 from cluster.core import sizes
 from cluster.core.commands import Refusal, Refused
-from cluster.core.model import NewTask, Task
+from cluster.core.kinds import SharedKind
+from cluster.core.model import Kind, NewTask, Task
 from cluster.core.ready import by_turn
 from cluster.core.state import Space, State
 
@@ -21,8 +22,11 @@ _PARTS_UNENDED = 6  # That tasks which have not ended may take.
 _PARTS_KEPT = 7  # Above which tasks that have ended are evicted.
 
 
-def refusal(state: State, tasks: Collection[NewTask], *, keys: int) -> Refused | None:
-    """Why there is no room for these new tasks and so many new keys, if there is none."""
+def claim(state: State, tasks: Iterable[NewTask], *, keys: int) -> Refused | None:
+    """Count what these new tasks and so many new keys take, or say why there is no room for it.
+
+    What a kind or an entry takes that had no task before comes on top, in `share`.
+    """
     need = sizes.KEY_BYTES * keys
     for new in tasks:
         need += sizes.new_task_bytes(new)
@@ -30,6 +34,7 @@ def refusal(state: State, tasks: Collection[NewTask], *, keys: int) -> Refused |
     unended = state.bytes_used - state.bytes_ended
     left = min(most // _PARTS * _PARTS_UNENDED - unended, most - state.bytes_used)
     if need <= left or not need:
+        state.bytes_used += need
         return None
     return Refused(
         Refusal.CLUSTER_FULL,
@@ -62,17 +67,17 @@ def _first_dead(space: Space) -> Task | None:
     return space.dead.first()
 
 
-def count_in(state: State, task: Task) -> None:
-    """Count a task that was taken in, with what it brings of what tasks share."""
-    size = sizes.task_bytes(task)
-    shared = state.kinds.hold(task.kind)
-    task.kind = shared.kind
-    if shared.tasks == 1:
-        size += sizes.kind_bytes(task.kind)
-    task.created.tasks += 1
-    if task.created.tasks == 1:
-        size += sizes.MOMENT_BYTES
-    state.bytes_used += size
+def share(state: State, plain: Kind) -> SharedKind:
+    """The kind of a task that comes in now, and one more task counted for all that it shares."""
+    kind = state.kinds.find(plain) or state.open_kind(plain)
+    kind.tasks += 1
+    if kind.tasks == 1:
+        state.bytes_used += sizes.kind_bytes(plain)
+    now = state.now
+    now.tasks += 1
+    if now.tasks == 1:
+        state.bytes_used += sizes.MOMENT_BYTES
+    return kind
 
 
 def count_out(state: State, task: Task) -> None:
@@ -80,8 +85,11 @@ def count_out(state: State, task: Task) -> None:
     size = sizes.task_bytes(task)
     if task.status.is_final:
         state.bytes_ended -= size
-    if state.kinds.let_go(task.kind):
-        size += sizes.kind_bytes(task.kind)
+    kind = task.kind
+    kind.tasks -= 1
+    if not kind.tasks:
+        state.kinds.remove(kind)
+        size += sizes.kind_bytes(kind.plain)
     task.created.tasks -= 1
     if not task.created.tasks:
         size += sizes.MOMENT_BYTES
@@ -105,7 +113,7 @@ def bytes_used(state: State) -> int:
     return (
         sum(map(sizes.task_bytes, tasks))
         + sum(map(sizes.worker_bytes, workers))
-        + sum(map(sizes.kind_bytes, dict.fromkeys(task.kind for task in tasks)))
+        + sum(map(sizes.kind_bytes, dict.fromkeys(task.kind.plain for task in tasks)))
         + sizes.MOMENT_BYTES * len(moments)
         + sizes.KEY_BYTES * len(state.keys)
     )

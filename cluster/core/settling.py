@@ -28,7 +28,7 @@ def complete(state: State, command: Complete) -> Settled | Refused:
     run.result_content_type = command.content_type
     if run.error is not None:
         lifecycle.set_error(state, run, None)
-    state.spaces[task.kind.namespace].tally.completed_ever += 1
+    task.kind.space.tally.completed_ever += 1
     lifecycle.finish(state, task, COMPLETED, worker_id, run.attempts + 1)
     return Settled(task.id, task.status)
 

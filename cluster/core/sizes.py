@@ -50,15 +50,18 @@ def task_bytes(task: Task) -> int:
         size += extras_bytes(task.extras)
     if task.run is None:
         return size
-    return size + run_bytes(task.run) + (ENDED_BYTES if task.status in FINAL else 0)
+    if task.status in FINAL:
+        size += ENDED_BYTES
+    return size + run_bytes(task.run)
 
 
 def new_task_bytes(new: NewTask) -> int:
     """Of a task that is to be taken in."""
-    size = _PLAIN_BYTES + len(new.payload)
-    if new.delay_ms > 0 or new.run_at_ms is not None or new.kind.policy.ttl_ms is not None:
+    _, payload, kind, delay_ms, run_at_ms, extras, _ = new
+    size = _PLAIN_BYTES + len(payload)
+    if delay_ms > 0 or run_at_ms is not None or kind.policy.ttl_ms is not None:
         size += TIMER_BYTES
-    return size if new.extras is None else size + extras_bytes(new.extras)
+    return size if extras is None else size + extras_bytes(extras)
 
 
 def extras_bytes(extras: Extras) -> int:
@@ -71,7 +74,9 @@ def extras_bytes(extras: Extras) -> int:
 
 def run_bytes(run: Run) -> int:
     """Of what is known of a task's runs."""
-    size = RUN_BYTES + blob_bytes(run.result) + timeline_bytes(run.timeline)
+    size = RUN_BYTES + timeline_bytes(run.timeline)
+    if run.result is not None:
+        size += blob_bytes(run.result)
     if run.progress is not None:
         size += blob_bytes(run.progress)
     return size if run.error is None else size + text_bytes(run.error)

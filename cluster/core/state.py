@@ -14,9 +14,9 @@ from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
 from cluster.core.dead_letters import DeadLetters
 from cluster.core.idempotency import Keys
-from cluster.core.kinds import Kinds
+from cluster.core.kinds import Kinds, SharedKind
 from cluster.core.listing import Listing
-from cluster.core.model import ERROR_TOLD_MAX, Event, Moment, Task, Worker
+from cluster.core.model import ERROR_TOLD_MAX, Event, Kind, Moment, Task, Worker
 from cluster.core.operations import Operations
 from cluster.core.ordered import Ordered
 from cluster.core.queues import Queues
@@ -115,6 +115,13 @@ class State:
         if space is None:
             space = self.spaces[namespace] = Space()
         return space
+
+    def open_kind(self, plain: Kind) -> SharedKind:
+        """The record of a kind that no task has, for tasks that come now."""
+        space = self.open_space(plain.namespace)
+        kind = SharedKind(plain, space, space.queues.open(plain.queue))
+        self.kinds.add(kind)
+        return kind
 
     def task(self, namespace: str, task_id: str) -> Task | None:
         """The task, if it is known."""

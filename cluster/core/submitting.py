@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cluster.core import lifecycle, matching, room, sizes
+from cluster.core import lifecycle, matching, room
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
 from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_of
-from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, NewTask, Task
+from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, Idempotency, NewTask, Task
 from cluster.core.state import State
 
 
@@ -16,11 +16,14 @@ def submit(state: State, command: Submit) -> Submitted | Refused:
     another body; IDEMPOTENCY_FULL when as many keys are remembered as may be; CLUSTER_FULL when
     what is new has no room.
     """
-    refused = _refusal(state, command.tasks)
-    if refused is not None:
-        return refused
+    judged = _judged(state, command.tasks)
+    if isinstance(judged, Refused):
+        return judged
 
-    taken = [_known_or_new(state, new) for new in command.tasks]
+    taken = [
+        (new.id, _take_in(state, new), False) if is_new else _known(state, new)
+        for new, is_new in zip(command.tasks, judged, strict=True)
+    ]
     matching.match(state)
     return Submitted(
         tuple(
@@ -32,44 +35,61 @@ def submit(state: State, command: Submit) -> Submitted | Refused:
     )
 
 
-def _known_or_new(state: State, new: NewTask) -> tuple[str, Task | None, bool]:
-    """The task's id, the task unless it is gone, and whether it was known."""
-    namespace = new.kind.namespace
-    if new.idempotency is None:
-        task = state.task(namespace, new.id)
-        return new.id, task or _take_in(state, new), task is not None
+def _judged(state: State, tasks: tuple[NewTask, ...]) -> list[bool] | Refused:
+    """Which of the tasks are new, and their bytes claimed; or why none can be taken in.
 
-    slot = slot_of(namespace, new.idempotency.key)
-    remembered = state.keys.find(slot)
-    if remembered is not None:
-        return remembered.task_id, state.task(namespace, remembered.task_id), True
-    until_ms = state.now.wall_ms + REMEMBERED_MS
-    state.keys.add(Remembered(slot, new.idempotency.body, new.id, until_ms))
-    state.bytes_used += sizes.KEY_BYTES
-    return _known_or_new(state, new._replace(idempotency=None))
-
-
-def _refusal(state: State, tasks: tuple[NewTask, ...]) -> Refused | None:
-    """Why the tasks cannot be taken in, if so. What is known by its key is not asked for its id."""
-    by_id: dict[tuple[str, str], NewTask] = {}  # Those before it in the same command.
+    What is known by its key is not asked for its id.
+    """
+    judged = []
+    by_id: dict[tuple[str, str], NewTask] = {}  # What is new so far.
     by_slot: dict[str, bytes] = {}
+    kind = None
     for new in tasks:
+        if new.kind is not kind:
+            kind = new.kind
+            namespace = kind.namespace
+            there = state.space(namespace).tasks
         if new.idempotency is not None:
-            slot = slot_of(new.kind.namespace, new.idempotency.key)
+            slot = slot_of(namespace, new.idempotency.key)
             remembered = state.keys.find(slot)
             body = by_slot.get(slot) if remembered is None else remembered.body
             if body == new.idempotency.body:
+                judged.append(False)
                 continue
             if body is not None:
                 return _key_conflict(new.idempotency.key)
             by_slot[slot] = new.idempotency.body
-        if not _is_same(state, new, by_id):
+        task_id = new.id
+        key = (namespace, task_id)
+        known = there.get(task_id) or by_id.get(key)
+        if known is None:
+            by_id[key] = new
+        elif not _is_same(new, known):
             return Refused(
-                Refusal.ID_CONFLICT, f"task {new.id} is known with another body: use another id"
+                Refusal.ID_CONFLICT, f"task {task_id} is known with another body: use another id"
             )
+        judged.append(known is None)
     if by_slot and len(state.keys) + len(by_slot) > KEYS_MAX:
         return _keys_full()
-    return room.refusal(state, by_id.values(), keys=len(by_slot))
+    return room.claim(state, by_id.values(), keys=len(by_slot)) or judged
+
+
+def _known(state: State, new: NewTask) -> tuple[str, Task | None, bool]:
+    """The id of what is known as *new*, the task unless it is gone, and that it was known."""
+    task_id = new.id
+    if new.idempotency is not None:
+        remembered = state.keys.find(slot_of(new.kind.namespace, new.idempotency.key))
+        if remembered is None:
+            _remember(state, new, new.idempotency)
+        else:
+            task_id = remembered.task_id
+    return task_id, state.task(new.kind.namespace, task_id), True
+
+
+def _remember(state: State, new: NewTask, idempotency: Idempotency) -> None:
+    slot = slot_of(new.kind.namespace, idempotency.key)
+    until_ms = state.now.wall_ms + REMEMBERED_MS
+    state.keys.add(Remembered(slot, idempotency.body, new.id, until_ms))
 
 
 def _key_conflict(key: str) -> Refused:
@@ -87,14 +107,11 @@ def _keys_full() -> Refused:
     )
 
 
-def _is_same(state: State, new: NewTask, earlier: dict[tuple[str, str], NewTask]) -> bool:
-    """Whether *new* is what is known by its id, here or earlier in the command, if anything is."""
-    namespace = new.kind.namespace
-    task = state.task(namespace, new.id)
-    if task is not None:
-        return _body_of(task) == _body(new, created_at_ms=task.created.wall_ms)
-    first = earlier.setdefault((namespace, new.id), new)
-    return first is new or _body(first) == _body(new)
+def _is_same(new: NewTask, known: Task | NewTask) -> bool:
+    """Whether *new* is what is known by its id, here or earlier in the command."""
+    if isinstance(known, Task):
+        return _body_of(known) == _body(new, created_at_ms=known.created.wall_ms)
+    return _body(known) == _body(new)
 
 
 def _body(new: NewTask, *, created_at_ms: int = 0) -> tuple[object, ...]:
@@ -104,7 +121,7 @@ def _body(new: NewTask, *, created_at_ms: int = 0) -> tuple[object, ...]:
 
 
 def _body_of(task: Task) -> tuple[object, ...]:
-    return task.payload, task.kind, task.run_at_ms, (task.extras or NO_EXTRAS).meta
+    return task.payload, task.kind.plain, task.run_at_ms, (task.extras or NO_EXTRAS).meta
 
 
 def _run_at_ms(new: NewTask, now_ms: int) -> int | None:
@@ -114,35 +131,27 @@ def _run_at_ms(new: NewTask, now_ms: int) -> int | None:
 
 
 def _take_in(state: State, new: NewTask) -> Task:
+    task_id, payload, plain, _, _, extras, idempotency = new
+    if idempotency is not None:
+        _remember(state, new, idempotency)
     now_ms = state.now.wall_ms
-    kind = new.kind
+    kind = room.share(state, plain)
     run_at_ms = _run_at_ms(new, now_ms)
     is_early = run_at_ms is not None and run_at_ms > now_ms
-    state.newest_number += 1
-    task = Task(
-        new.id,
-        new.payload,
-        kind,
-        new.extras,
-        SCHEDULED if is_early else PENDING,
-        state.now,
-        state.newest_number,
-        0,
-        run_at_ms,
-    )
-    if kind.policy.ttl_ms is not None:
-        task.expires_at_ms = max(now_ms, run_at_ms or 0) + kind.policy.ttl_ms
+    status = SCHEDULED if is_early else PENDING
+    state.newest_number = number = state.newest_number + 1
+    turn = 0 if is_early else lifecycle.next_turn(state, kind.priority)
+    task = Task(task_id, payload, kind, extras, status, state.now, number, turn, run_at_ms)
+    ttl_ms = kind.policy.ttl_ms
+    if ttl_ms is not None:
+        task.expires_at_ms = max(now_ms, run_at_ms or 0) + ttl_ms
 
-    space = state.open_space(kind.namespace)
-    queue = space.queues.open(kind.queue)
-    space.tasks[task.id] = task
+    space = kind.space
+    space.tasks[task_id] = task
     space.listing.add(task)
-    space.tally.submitted(task.status)
-    queue.submitted(task.status)
-    room.count_in(state, task)
-    if not is_early:
-        task.turn = lifecycle.next_turn(state, kind.priority)
+    space.tally.submitted(status)
+    kind.home.submitted(status)
     lifecycle.set_timer(state, task)
-    lifecycle.enter(state, space, queue, task)
+    lifecycle.enter(state, task)
     state.happened("submitted", task)
     return task

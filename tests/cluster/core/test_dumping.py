@@ -35,7 +35,7 @@ from cluster.core.ring import Ring
 from cluster.core.state import Space, State
 from tests.cluster.core.copying import NUMBERS, copy_of, load, msgpacked
 
-KIND = Kind("t", "json", "q", 9, Policy(1, Backoff(2, 3, 4, 5), 6, 7, 4), ("gpu",), "theirs")
+KIND = Kind("t", "json", "q", 9, Policy(1, Backoff(2, 3, 4, 5), 6, 7, 4), ("gpu",), "s")
 
 
 def test_every_part_of_the_state_is_dumped_or_follows_from_what_is():
@@ -76,14 +76,14 @@ def test_every_field_of_a_task_is_kept():
     run.timeline = (9, 1, 1, 0, "leased", "worker_id", 7, 1, "error")
     task = Task(**{field.name: field.name for field in fields(Task)})
     task.status = TaskStatus.COMPLETED
-    task.kind = KIND
     task.extras = Extras((("k", "v"),), "00-1", "me")
     task.created = Moment(1, 2, 3, 4, tasks=1)
     task.number = 5
     task.run = run
     task.timer = due_key(8 + 4, 5)
     machine = Machine()
-    space = machine.state.spaces["s"] = Space()
+    task.kind = machine.state.open_kind(KIND)
+    space = task.kind.space
     space.tasks[task.id] = task
     space.listing.add(task)
     space.tally.submitted_ever = 1

@@ -1,13 +1,16 @@
 """The check of all invariants, doubted: each planted fault is found, by its own sentence."""
 
+from copy import copy
+
 import pytest
 
 from cluster.core import ring
 from cluster.core.commands import Offer
 from cluster.core.crews import Crew, Node
 from cluster.core.invariants import check
-from cluster.core.model import Kind, Run, TaskStatus, Worker, WorkerStatus
-from cluster.core.ready import Market, turn_of
+from cluster.core.model import Run, TaskStatus, Worker, WorkerStatus
+from cluster.core.ordered import Ordered
+from cluster.core.ready import Market, by_turn, turn_of
 from cluster.core.ring import START
 
 
@@ -66,9 +69,12 @@ def keep_many(state):
 
 FAULTS = {
     "7 bytes are counted": lambda s: setattr(s, "bytes_used", 7),
-    "the kinds are not the tasks'": lambda s: s.kinds.hold(task(s, "waits").kind),
+    "the kinds are not the tasks'": lambda s: setattr(task(s, "waits").kind, "tasks", 9),
     "waits has a copy of its kind": lambda s: setattr(
-        task(s, "waits"), "kind", Kind(*task(s, "waits").kind)
+        task(s, "waits"), "kind", copy(task(s, "waits").kind)
+    ),
+    "the kind of task waits leads elsewhere": lambda s: setattr(
+        task(s, "waits").kind, "level", Ordered(by_turn)
     ),
     "9 tasks are counted at its moment": lambda s: setattr(task(s, "waits").created, "tasks", 9),
     "the timeline of task runs has 64 entries": lambda s: setattr(
@@ -132,7 +138,7 @@ FAULTS = {
     "is not in order of turns": lambda s: setattr(task(s, "waits"), "turn", 0),
     "its turn is not its first task's": lambda s: setattr(lane(s), "turn", 5),
     "waits waits where it does not belong": lambda s: setattr(
-        task(s, "waits"), "kind", task(s, "waits").kind._replace(type="x")
+        task(s, "waits"), "kind", task(s, "unserved").kind
     ),
     "is failed and waits in a lane": lambda s: setattr(
         task(s, "waits"), "status", TaskStatus.FAILED

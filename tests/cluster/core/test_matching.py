@@ -3,8 +3,10 @@
 import pytest
 
 from cluster.core.commands import Cancel, Offer, Release, Submit
+from cluster.core.lifecycle import next_turn
 from cluster.core.model import PRIORITY_MAX, NewTask
-from cluster.core.ready import AGEING_MS, next_place, turn_of
+from cluster.core.ready import AGEING_MS, turn_of
+from cluster.core.state import State
 
 
 def test_a_task_is_leased_in_the_command_that_submits_it(driver):
@@ -262,9 +264,11 @@ def test_a_low_priority_goes_before_a_higher_one_that_came_long_after(driver):
 
 
 def test_no_place_and_priority_have_the_turn_of_others():
+    state = State(lease_ms=1, heartbeat_ms=1)
     places = [0]
     for ms in (0, 0, AGEING_MS, AGEING_MS, 2 * AGEING_MS):
-        places.append(next_place(places[-1], ms))
+        state.now.cluster_ms = ms
+        places.append(next_turn(state))
 
     turns = [turn_of(place, priority) for place in places for priority in range(PRIORITY_MAX + 1)]
 

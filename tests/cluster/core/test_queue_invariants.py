@@ -64,7 +64,9 @@ FAULTS = {
         {TaskStatus.PENDING: 7}
     ),
     "queue default: 9 tasks counted, 4 there": lambda s: setattr(queue(s), "size", 9),
-    "its pending tasks are not those that wait": lambda s: queue(s).end_waiting(task(s, "first")),
+    "its pending tasks are not those that wait": lambda s: (
+        queue(s).level(4).remove(task(s, "first"))
+    ),
     "its tasks of priority 4 do not wait in order": lambda s: setattr(
         task(s, "first"), "turn", task(s, "second").turn + 1
     ),
