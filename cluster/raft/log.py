@@ -130,16 +130,20 @@ class Log:
     def compact(self, index: int) -> list[str]:
         """Forget the entries before *index*; a snapshot holds them.
 
+        A log that was begun anew beyond *index* meanwhile has nothing to forget.
+
         Returns:
             The segments that are no longer needed, for `drop` to remove.
         """
-        del self._entries[: index - self.first_index]
+        del self._entries[: max(0, index - self.first_index)]
         self.configurations = [entry for entry in self.configurations if entry[1] >= index]
-        obsolete = [
-            name
-            for name, end in self._segment_ends.items()
-            if end < index and name != self._segment_name
-        ]
+        obsolete = []
+        for name, end in self._segment_ends.items():
+            # One that ends early may follow one that ends late, whose end it truncated: it stays
+            # as long as that does, or the next start finds a hole.
+            if end >= index or name == self._segment_name:
+                break
+            obsolete.append(name)
         for name in obsolete:
             del self._segment_ends[name]
         return obsolete

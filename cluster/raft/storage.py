@@ -89,8 +89,10 @@ class Directory:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
+            made = [each for each in path.parents if not each.exists()]
             path.mkdir(parents=True, exist_ok=True)
-            _sync_directory(path.parent)
+            for each in (path, *made):
+                _sync_directory(each.parent)
             self._lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageError(f"cannot use data directory {path}: {error.strerror}") from error

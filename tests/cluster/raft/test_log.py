@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -218,8 +219,49 @@ def test_a_hole_before_the_last_segment_is_damage(
         disk.reopen(segment_bytes=100)
 
 
+def test_a_segment_outlives_what_it_truncated(disk: Disk) -> None:
+    log = disk.reopen(segment_bytes=300)
+    fill(log, 1, 9)  # All in one segment, which the next ones cut short.
+    log.deleteEntriesFrom(2)
+    for index in range(3, 12):
+        log.add(bytes(300), index, 2)
+        sync(log)
+
+    log.drop(log.compact(5))
+    log.close()
+
+    assert disk.reopen().last_index == 11
+
+
+def test_a_log_begun_anew_is_not_cut_by_an_older_snapshot(disk: Disk) -> None:
+    log = disk.reopen()
+    fill(log, 1, 4)
+    log.restart_at(10, 2)
+    fill(log, 11, 31, term=2)
+
+    log.compact(3)
+
+    assert (log.first_index, log.last_index) == (10, 30)
+
+
 def test_a_directory_serves_one_process_at_a_time(disk: Disk) -> None:
     disk.reopen()
 
     with pytest.raises(StorageError, match="in use by another process"):
         Directory(disk.path)
+
+
+def test_every_directory_that_a_new_log_makes_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not in its parent after a power cut takes all that is in it along."""
+    synced: list[Path] = []
+
+    def fsync(descriptor: int, actually: Callable[[int], None] = os.fsync) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        actually(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Directory(tmp_path / "cluster" / "node1").close()
+
+    assert {tmp_path, tmp_path / "cluster"} <= set(synced)
