@@ -12,6 +12,7 @@ nothing is applied before it is durable here.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, StorageError, UnsupportedVersion, WireError
 from cluster.raft.contract import EngineSettings, Message, Start, Timing
 from cluster.raft.engine import Engine
-from cluster.raft.link import Link
+from cluster.raft.link import WRITE_BUFFER_BYTES_MAX, Link
 from cluster.raft.log import Generation, Log
 from cluster.raft.membership import Configuration
 from cluster.raft.security import Security
@@ -78,6 +79,7 @@ class Driver:
         self._hooks = hooks
         self._timing = timing
         self._outbox: list[tuple[Link, Message]] = []
+        self._outbox_bytes: Counter[Link] = Counter()  # Of the entries in it.
         self._is_writing = False
         self._written_at = 0.0
         self._is_scheduled = False
@@ -182,13 +184,17 @@ class Driver:
             link.write(pack_frame(Channel.RAFT, [message]))
         else:
             self._outbox.append((link, message))
+            self._outbox_bytes[link] += sum(len(entry[0]) for entry in message.get("entries", ()))
 
     def apply(self, index: int, term: int, command: bytes | None) -> None:
         self._hooks.apply(index, term, command)
 
     def is_congested(self, peer: str) -> bool:
         link = self.mesh.links.get(peer)
-        return link is None or link.is_congested
+        if link is None or link.is_congested:
+            return True
+        # What waits for the disk is one frame, which a peer takes up to a size.
+        return self._outbox_bytes[link] > WRITE_BUFFER_BYTES_MAX
 
     def needs_snapshot(self, peer: str) -> None:
         self._hooks.needs_snapshot(peer)
@@ -239,6 +245,7 @@ class Driver:
         if self._is_writing:
             return  # What has come since goes with the next generation.
         outbox, self._outbox = self._outbox, []
+        self._outbox_bytes.clear()
         if not self._log.is_dirty:
             reach("driver.before_delivery")
             _deliver(outbox)
@@ -257,7 +264,11 @@ class Driver:
         reach("driver.after_durable")
         self._log.written(generation)
         self._is_writing = False
-        _deliver(outbox)
+        try:
+            _deliver(outbox)
+        except WireError as error:
+            self.fail(error)  # Unsaid, it would leave the others waiting for ever.
+            return
         reach("driver.after_durable_delivery")
         self._turn()
 

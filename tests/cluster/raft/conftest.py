@@ -93,6 +93,11 @@ class Member:
                 self.moved.clear()
                 await self.moved.wait()
 
+    async def turn(self) -> None:
+        """Wait for the end of the turn in hand, or of the next one."""
+        self.moved.clear()
+        await self.moved.wait()
+
     async def stop(self) -> None:
         await self.driver.stop()
         self.thread.shutdown()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+
+from cluster.raft import driver, replicating, wire
 
 MakeGroup = Callable[[int], Awaitable[Any]]
 
@@ -54,6 +57,30 @@ async def test_a_member_that_was_away_catches_up(group: MakeGroup) -> None:
 
     await back.until(lambda: len(back.applied) == 3_000)
     assert back.applied == leader.applied
+
+
+async def test_much_that_waits_for_a_slow_disk_reaches_the_others_in_the_end(
+    group: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, name in (
+        (wire, "FRAME_BYTES_MAX"),
+        (driver, "WRITE_BUFFER_BYTES_MAX"),
+        (replicating, "BATCH_BYTES"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name) // 1024)
+    members = await group(3)
+    leader = await members.leader()
+    synced = threading.Event()
+    leader.thread.submit(synced.wait)
+
+    for number in range(20):  # More than one frame may hold.
+        leader.append(bytes([number]) * 4 * 1024)
+        await leader.turn()
+    synced.set()
+
+    for member in members.members.values():
+        await member.until(lambda m=member: len(m.applied) == 20)
+        assert member.failure is None
 
 
 async def test_all_members_restart_with_what_was_applied(group: MakeGroup) -> None:
