@@ -14,6 +14,7 @@ from typing import Any
 from cluster.errors import ChangeRefused, NoQuorum, OutcomeUnknown, QuorateError, WireError
 from cluster.raft.driver import Driver
 from cluster.raft.membership import Configuration, Member
+from cluster.raft.transport import split_address
 
 CATCH_UP_SECONDS = 60.0
 HAND_OVER_SECONDS = 2.0
@@ -118,6 +119,7 @@ class Steering:
         engine = self._engine
         if engine.configuration.member(node_id) is not None:
             raise ChangeRefused(f"{node_id} is a member already")
+        _check_address(address)
         self._driver.learn(node_id, address)
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS):
@@ -212,3 +214,17 @@ class Steering:
         task = self._loop.create_task(work)
         self._tasks[task] = None
         task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
+
+
+def _check_address(address: str) -> None:
+    """See that *address* could be one: nobody should wait a minute to be told of a slip.
+
+    Raises:
+        ChangeRefused: it could not.
+    """
+    try:
+        host, port = split_address(address)
+    except ValueError:
+        host, port = "", 0
+    if not host or not 0 < port < 65_536:
+        raise ChangeRefused(f"{address!r:.100} is no host:port to reach a node at")

@@ -89,7 +89,7 @@ class Link(asyncio.Protocol):
     def __init__(self, owner: Owner, *, expects: str | None) -> None:
         self.peer = ""
         self.greeting: Greeting | None = None
-        self.heard_at = 0.0
+        self.opened_at = self.heard_at = 0.0
         self._owner = owner
         self._expects = expects  # Whom we dialled; None when they dialled us.
         self._mine = owner.greeting()
@@ -104,6 +104,11 @@ class Link(asyncio.Protocol):
         """Send *frame* after all that was written before; into nothing if the link is gone."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
+
+    @property
+    def is_dialled(self) -> bool:
+        """Whether this node began it."""
+        return self._expects is not None
 
     @property
     def is_open(self) -> bool:
@@ -134,7 +139,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.heard_at = self._loop.time()
+        self.opened_at = self.heard_at = self._loop.time()
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -27,6 +27,8 @@ PING_SECONDS = 0.5
 DIAL_TIMEOUT_SECONDS = 1.0
 REDIAL_SECONDS = 0.1
 PATIENCE_SECONDS = 1.0  # How long the lower id is left to dial.
+GREETING_SECONDS = 5.0  # How long a stranger may take to say who it is, a TLS handshake apart.
+STRANGERS_MAX = 256  # More of them at once, and the oldest is dropped: descriptors are few.
 
 _PING = pack_frame(Channel.PING, None)
 
@@ -71,7 +73,11 @@ class Mesh:
         loop = asyncio.get_running_loop()
         host, port = split_address(self._bind)
         self._server = await loop.create_server(
-            lambda: Link(self, expects=None), host, port, ssl=self.security.server_tls
+            lambda: Link(self, expects=None),
+            host,
+            port,
+            ssl=self.security.server_tls,
+            ssl_handshake_timeout=GREETING_SECONDS if self.security.server_tls else None,
         )
         self._keeper = loop.create_task(self._keep_alive())
         self.set_peers(self._peers)
@@ -143,8 +149,13 @@ class Mesh:
         self.receiver.link_up(link)
 
     def opened(self, link: Link) -> None:
-        """Remember a link that has yet to greet."""
+        """Remember a link that has yet to greet, and drop the oldest if they are too many."""
         self._strangers[link] = None
+        if len(self._strangers) > STRANGERS_MAX:
+            came = (stranger for stranger in self._strangers if not stranger.is_dialled)
+            oldest = next(came, link)
+            self._strangers.pop(oldest)
+            oldest.abort()
 
     def closed(self, link: Link) -> None:
         """Forget *link*."""
@@ -177,7 +188,7 @@ class Mesh:
                         server_hostname=peer if self.security.client_tls else None,
                     )
                 await link.wait_closed()
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, ValueError) as error:  # The last: no name of a host.
                 logger.debug("cannot reach %s at %s: %s", peer, self._peers[peer], error)
             await asyncio.sleep(pause)
 
@@ -186,6 +197,10 @@ class Mesh:
         while True:
             await asyncio.sleep(PING_SECONDS)
             now = loop.time()
+            for stranger in list(self._strangers):
+                if now - stranger.opened_at > GREETING_SECONDS:
+                    logger.info("a stranger takes too long to greet; dropping it")
+                    stranger.abort()
             for link in [*self.links.values(), *self._strangers]:
                 if now - link.heard_at > SILENCE_SECONDS:
                     logger.info("link to %s is silent; dropping it", link.peer or "a stranger")

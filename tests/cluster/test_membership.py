@@ -84,6 +84,9 @@ async def test_what_cannot_be_changed_is_refused_with_the_reason(cluster: MakeCl
         await nodes.leader().remove_member("node9")
     with pytest.raises(ChangeRefused, match="node9 is not a member that could lead"):
         await nodes.follower().change_leader("node9")
+    for address in ("nowhere", ":7600", "there:0", "there:65536", "there:port"):
+        with pytest.raises(ChangeRefused, match=f"'{address}' is no host:port"):
+            await nodes.follower().add_member("node4", address)
 
 
 async def test_a_cluster_does_not_form_before_all_have_met(cluster: MakeCluster) -> None:

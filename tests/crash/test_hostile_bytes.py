@@ -18,6 +18,7 @@ import msgpack
 import pytest
 import pytest_asyncio
 
+from cluster.raft.transport import STRANGERS_MAX
 from cluster.raft.wire import FRAME_BYTES_MAX, Channel, pack_frame, pack_greeting
 from tests.crash.conftest import Report
 from tests.crash.ledger import Ledger
@@ -131,6 +132,32 @@ async def test_half_a_greeting_is_dropped_once_it_has_been_silent(ledger: Ledger
         await stranger.until_dropped()
 
     assert await ledger.nodes[VICTIM].line("silent; dropping it")
+
+
+async def test_a_greeting_that_drips_in_is_not_waited_for(ledger: Ledger) -> None:
+    """Each byte is a sign of life; whoever sends one now and then holds a descriptor."""
+    async with Stranger(ledger.nodes, victim=VICTIM) as stranger:
+        dropped = asyncio.create_task(stranger.until_dropped())
+        for byte in greeting():
+            await stranger.send(bytes([byte]))
+            await asyncio.wait([dropped], timeout=0.5)
+            if dropped.done():
+                break
+        await dropped
+
+    assert await ledger.nodes[VICTIM].line("takes too long to greet; dropping it")
+
+
+async def test_a_crowd_of_strangers_keeps_nobody_out(ledger: Ledger) -> None:
+    """Of too many the oldest go at once, and the newest is heard."""
+    async with AsyncExitStack() as stack:
+        oldest = await stack.enter_async_context(Stranger(ledger.nodes, victim=VICTIM))
+        for _ in range(STRANGERS_MAX):
+            newest = await stack.enter_async_context(Stranger(ledger.nodes, victim=VICTIM))
+        await newest.send(greeting())
+
+        await oldest.until_dropped()
+        assert (await newest.frame())[0] is Channel.GREETING
 
 
 async def test_garbage_never_brings_a_node_down(ledger: Ledger, report: Report) -> None:

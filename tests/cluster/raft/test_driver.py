@@ -126,3 +126,15 @@ async def test_a_round_is_confirmed_by_a_majority(group: MakeGroup) -> None:
     leader.driver.wake()
 
     await leader.until(lambda: leader.engine.has_confirmed(number))
+
+
+async def test_a_name_that_is_no_hosts_keeps_only_its_own_node_away(group: MakeGroup) -> None:
+    members = await group(3)
+    leader = await members.leader()
+
+    leader.driver.learn("node9", f"{'x' * 100}:7600")  # No label of a name is so long.
+    leader.append(b"still here")
+
+    for member in members.members.values():
+        await member.until(lambda m=member: len(m.applied) == 1)
+    assert not leader.driver.mesh._diallers["node9"].done()
