@@ -154,6 +154,7 @@ class Participant:
             cluster_time_ms=entry.cluster_time_ms,
             wall_time_ms=entry.wall_time_ms,
         )
+        self._view.entry_applied()
         check_version(self.machine, newest=self.settings.newest_version)
         self.machine.seal(command, codec.pack_outcome(applied.replies, applied.events))
         reach("replica.before_answers")

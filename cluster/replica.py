@@ -134,6 +134,10 @@ class Replica(Participant):
         """This node's own view of the cluster, now."""
         return self._view.now()
 
+    def cluster_now_ms(self) -> int:
+        """Cluster time by now, as far as this node can tell; for telling ages by."""
+        return self._view.cluster_now_ms()
+
     def _check_backlog(self, traffic: Traffic) -> None:
         """See whether this node, and the leader if it is one, can take on more.
 

@@ -68,6 +68,19 @@ class View:
         self._machine = machine
         self._timing = timing
         self._loop = asyncio.get_running_loop()
+        self._applied_at = self._loop.time()  # When the newest entry that has clocks was applied.
+
+    def entry_applied(self) -> None:
+        """Note that the machine's clocks have just moved."""
+        self._applied_at = self._loop.time()
+
+    def cluster_now_ms(self) -> int:
+        """Cluster time as it is by now, as far as this node can tell: entries do not come evenly.
+
+        It stands still while no leader is heard, as cluster time itself does.
+        """
+        elapsed_seconds = self._loop.time() - self._applied_at - self.staleness_seconds()
+        return self._machine.cluster_time_ms + round(max(0.0, elapsed_seconds) * 1000)
 
     def now(self) -> ClusterStatus:
         """The cluster as this node sees it at this moment."""

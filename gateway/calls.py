@@ -58,8 +58,13 @@ class Call(ABC):
         """
 
     @abstractmethod
-    async def parse(self, parse: Callable[[Body], T], *, empty: object | None = None) -> T:
+    async def parse(
+        self, parse: Callable[[Body], T], *, empty: object | None = None, many: str | None = None
+    ) -> T:
         """What *parse* makes of the body; *empty* stands for one that was left out, if it may be.
+
+        *many* names the member that lists the objects of a bulk body: such a one may be larger than
+        a task, and may come as lines.
 
         Raises:
             Problem: 400, 408, 413 or 415, by what is wrong with the body; or *parse*'s own.

@@ -46,7 +46,10 @@ class FrameCall(Call):
     def query(self) -> Mapping[str, object]:
         return self._asked.query
 
-    async def parse(self, parse: Callable[[Body], T], *, empty: object | None = None) -> T:
+    async def parse(
+        self, parse: Callable[[Body], T], *, empty: object | None = None, many: str | None = None
+    ) -> T:
+        del many  # What a frame may hold does not depend on it.
         body = Body(self._asked.body or empty or {}, Format.MSGPACK)
         if self._is_large:
             return await asyncio.to_thread(parse, body)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from gateway import accepting
+from gateway.bulk import LINES, decode_bulk
 from gateway.calls import INLINE_BYTES_MAX, Body, Call, Handler, written
 from gateway.encoding import Format, Undecodable, decode, json_bytes_min
 from gateway.problems import FieldError, Problem, invalid, too_large
@@ -20,7 +21,7 @@ BODY_BYTES_MAX = 16 << 20
 BODY_SILENCE_SECONDS = 30.0
 CONTENT_BYTES_MAX = 2 << 20  # Of one task or outcome, whitespace and escapes aside.
 
-_FORMATS = {format_.value: format_ for format_ in Format}
+FORM = "application/x-www-form-urlencoded"  # What curl -d says when it is not told otherwise.
 
 
 class HttpCall(Call):
@@ -40,16 +41,18 @@ class HttpCall(Call):
             raise invalid([FieldError(name[:64], "is given more than once") for name in doubled])
         return query
 
-    async def parse(self, parse: Callable[[Body], T], *, empty: object | None = None) -> T:
+    async def parse(
+        self, parse: Callable[[Body], T], *, empty: object | None = None, many: str | None = None
+    ) -> T:
         if empty is not None and not self._request.can_read_body:
             return parse(Body(empty, Format.JSON))  # Whatever format a client names for nothing.
-        written_in = _format_of(self._request)
+        media = _media_of(self._request, is_bulk=many is not None)
         content = await _content(self._request)
         if not content and empty is not None:
-            return parse(Body(empty, written_in))
+            return parse(Body(empty, _written_in(media)))
         if len(content) <= INLINE_BYTES_MAX:
-            return _parsed(content, written_in, parse)
-        return await asyncio.to_thread(_parsed, content, written_in, parse)
+            return _parsed(content, media, parse, many)
+        return await asyncio.to_thread(_parsed, content, media, parse, many)
 
 
 async def exchange(request: web.Request, handler: Handler, service: Service) -> web.Response:
@@ -64,16 +67,25 @@ async def exchange(request: web.Request, handler: Handler, service: Service) -> 
     )
 
 
-def _parsed(content: bytes, written_in: Format, parse: Callable[[Body], T]) -> T:
-    # Looked at before it is read: five million empty lists hold the loop up even from a thread.
-    size = json_bytes_min(content) if written_in is Format.JSON else len(content)
-    if size > CONTENT_BYTES_MAX:
-        raise too_large(CONTENT_BYTES_MAX)
+def _parsed(content: bytes, media: str, parse: Callable[[Body], T], many: str | None) -> T:
     try:
-        value = decode(content, written_in)
+        value = _decoded(content, media) if many is None else decode_bulk(content, media, many)
     except Undecodable as error:
         raise Problem("undecodable", str(error)) from None
-    return parse(Body(value, written_in))
+    return parse(Body(value, _written_in(media)))
+
+
+def _decoded(content: bytes, media: str) -> object:
+    # Looked at before it is read: five million empty lists hold the loop up even from a thread.
+    size = json_bytes_min(content) if media == Format.JSON else len(content)
+    if size > CONTENT_BYTES_MAX:
+        raise too_large(CONTENT_BYTES_MAX)
+    return decode(content, Format(media))
+
+
+def _written_in(media: str) -> Format:
+    """The format of each object in a body of that media type."""
+    return Format.JSON if media == LINES else Format(media)
 
 
 def _accepted(request: web.Request) -> Format:
@@ -89,22 +101,25 @@ def _accepted(request: web.Request) -> Format:
     raise Problem("not_acceptable", f"Accept: {header[:100]!r} matches none of {served}")
 
 
-def _format_of(request: web.Request) -> Format:
-    """The format that the body says it has; one that says nothing is JSON."""
+def _media_of(request: web.Request, *, is_bulk: bool) -> str:
+    """The media type that the body says it has; one that says nothing is JSON."""
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding != "identity":
         raise Problem(
             "unsupported_media_type", f"Content-Encoding {coding[:64]!r} is not read here"
         )
-    if not request.headers.get("Content-Type", "").strip():
+    given = request.headers.get("Content-Type", "").strip()
+    if not given:
         return Format.JSON
     charset = (request.charset or "utf-8").lower()
-    if request.content_type in _FORMATS and charset in ("utf-8", "utf8"):
-        return _FORMATS[request.content_type]
-    written = request.headers["Content-Type"][:100]
-    served = " and ".join(Format)
+    taken = (*Format, LINES) if is_bulk else tuple(Format)
+    if request.content_type in taken and charset in ("utf-8", "utf8"):
+        return request.content_type
+    hint = f"; send the header Content-Type: {Format.JSON}" if request.content_type == FORM else ""
     raise Problem(
-        "unsupported_media_type", f"Content-Type {written!r} is none of {served} in UTF-8"
+        "unsupported_media_type",
+        f"Content-Type {given[:100]!r} is none of {', '.join(taken)}, in UTF-8{hint}",
+        headers={"Accept": ", ".join(taken)},
     )
 
 

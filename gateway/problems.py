@@ -47,6 +47,7 @@ KINDS: Mapping[str, Kind] = {
     "task_unknown": Kind(404, "There is no such task"),
     "worker_unknown": Kind(404, "There is no such worker"),
     "member_unknown": Kind(404, "There is no such member"),
+    "operation_unknown": Kind(404, "There is no such operation"),
     "method_not_allowed": Kind(405, "This path does not take this method"),
     "not_acceptable": Kind(406, "Nothing that the client accepts can be served"),
     "request_timeout": Kind(408, "The body did not arrive in time"),

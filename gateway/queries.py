@@ -33,6 +33,7 @@ class Reading(NamedTuple):
 
 
 STALE = Reading(Consistency.STALE, 0)
+FRESH = Reading(Consistency.LINEARIZABLE, 0)
 
 
 def _check_number(list_: str) -> Check[int]:

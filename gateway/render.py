@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from cluster.core.model import Backoff, Lease
 from cluster.core.queries import Progress, TaskView, WorkerView
+from cluster.core.queue_queries import OperationView, QueueView
 from cluster.log_pages import EntryView
 from cluster.status import ClusterStatus, MemberStatus
 from gateway import instants
@@ -83,6 +84,35 @@ def worker(view: WorkerView) -> dict[str, object]:
         "started_at": instants.written(view.started_at_ms),
         "last_heartbeat": instants.written(view.last_heartbeat_ms),
         "node": view.node,
+    }
+
+
+def queue(view: QueueView, now_ms: int) -> dict[str, object]:
+    """A queue; *now_ms* is cluster time, in which its tasks' age is counted."""
+    since_ms = view.pending_since_ms
+    return {
+        "name": view.name,
+        "paused": view.is_paused,
+        "depth": {status.value: count for status, count in view.by_status},
+        "oldest_seconds": None if since_ms is None else number(max(0, now_ms - since_ms)),
+        # Limits that this version does not have yet: none is set, all queues weigh the same.
+        "max_concurrency": None,
+        "rate_per_second": None,
+        "max_length": None,
+        "weight": 1,
+    }
+
+
+def operation(view: OperationView) -> dict[str, object]:
+    """How far an operation is."""
+    return {
+        "id": view.id,
+        "kind": view.kind.value,
+        "queue": view.queue,
+        "type": view.type,
+        "done": view.done,
+        "total": view.total,
+        "finished": view.is_finished,
     }
 
 

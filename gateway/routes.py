@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from gateway import events, node_pages, tasks, workers
+from gateway import (
+    dead_letters,
+    events,
+    node_pages,
+    operations,
+    queues,
+    submitting,
+    tasks,
+    workers,
+)
 from gateway.calls import Handler
 from gateway.service import Service
 
@@ -28,7 +37,8 @@ class Route(NamedTuple):
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("submit", "POST", "/tasks", tasks.submit),
+    Route("submit", "POST", "/tasks", submitting.submit),
+    Route("submit_batch", "POST", "/tasks/batch", submitting.submit_batch),
     Route("tasks", "GET", "/tasks", tasks.list_tasks),
     Route("task", "GET", "/tasks/{id}", tasks.get_task),
     Route("cancel", "DELETE", "/tasks/{id}", tasks.cancel),
@@ -37,9 +47,20 @@ ROUTES: tuple[Route, ...] = (
     Route("fail", "POST", "/tasks/{id}/fail", tasks.fail),
     Route("release", "POST", "/tasks/{id}/release", tasks.release),
     Route("progress", "POST", "/tasks/{id}/progress", tasks.report),
+    Route("dead_letters", "GET", "/dlq/failed-tasks", dead_letters.list_dead),
+    Route("retry_dead_letter", "POST", "/dlq/failed-tasks/{id}/retry", dead_letters.retry),
+    Route("delete_dead_letter", "DELETE", "/dlq/failed-tasks/{id}", dead_letters.remove),
+    Route("retry_dead_letters", "POST", "/dlq/retry", dead_letters.retry_all),
+    Route("queues", "GET", "/queues", queues.list_queues),
+    Route("queue", "GET", "/queues/{name}", queues.get_queue),
+    Route("pause_queue", "POST", "/queues/{name}/pause", queues.pause),
+    Route("resume_queue", "POST", "/queues/{name}/resume", queues.resume),
+    Route("purge_queue", "DELETE", "/queues/{name}/tasks", queues.purge),
+    Route("operation", "GET", "/operations/{id}", operations.get_operation),
     Route("workers", "GET", "/workers", workers.list_workers),
     Route("register", "POST", "/workers", workers.register),
     Route("worker", "GET", "/workers/{id}", workers.get_worker),
+    Route("drain", "POST", "/workers/{id}/drain", workers.drain),
     Route("leave", "DELETE", "/workers/{id}", workers.leave),
     Route("lease", "POST", "/workers/{id}/lease", workers.lease),
     Route("heartbeat", "POST", "/workers/{id}/heartbeat", workers.heartbeat),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cluster.core.commands import Leave
+from cluster.core.commands import Drain, Leave
 from cluster.core.model import Lease
 from cluster.core.queries import GetWorker, WorkerProgress
 from gateway import queries, render, schema
@@ -83,6 +83,16 @@ async def heartbeat(call: Call) -> Reply:
     renewed = committed.reply
     orders = {"cancel": list(renewed.cancel), "lost": list(renewed.lost), "drain": renewed.drain}
     return Reply(orders, headers=write_headers(committed))
+
+
+async def drain(call: Call) -> Reply:
+    """`POST /workers/{id}/drain`: it is given nothing more; these tasks it finishes."""
+    queries.nothing(call.query)
+    worker_id = call.path_id("worker_unknown")
+    await call.parse(lambda body: schema.nothing(body.value), empty={})
+    committed = await call.service.propose(Drain(worker_id))
+    draining = {"success": True, "current_tasks": list(committed.reply.task_ids)}
+    return Reply(draining, headers=write_headers(committed))
 
 
 async def leave(call: Call) -> Reply:

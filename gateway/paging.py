@@ -1,0 +1,29 @@
+"""Pages of tasks: as many as were asked for, unless they are too large for one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from cluster.answers import Answered
+from cluster.core.queries import Query, TaskPage
+from cluster.core.queue_queries import DeadPage
+from gateway.queries import Reading
+from gateway.service import Service
+
+PAGE_BYTES_MAX = 8 << 20  # Of payloads; a page of larger tasks ends early, its cursor goes on.
+
+P = TypeVar("P", TaskPage, DeadPage)
+
+
+async def page(
+    service: Service, ask: Callable[[int], Query[P]], limit: int, reading: Reading
+) -> Answered[P]:
+    """What *ask* asks for with *limit*, or its beginning when all would be too large to answer."""
+    answered = await service.read(ask(limit), reading)
+    total = 0
+    for count, view in enumerate(answered.value.tasks):
+        total += len(view.payload) + len(view.result or b"") + len(view.progress or b"")
+        if total > PAGE_BYTES_MAX and count > 0:
+            return await service.read(ask(count), reading)
+    return answered

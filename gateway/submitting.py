@@ -1,0 +1,85 @@
+"""Submitting: one task, or many of which all or none are taken."""
+
+from __future__ import annotations
+
+from cluster.answers import Committed
+from cluster.core.commands import Refusal, Submit, Submitted
+from cluster.core.model import NewTask
+from cluster.core.queries import GetTask, TaskView
+from gateway import queries, schema
+from gateway.calls import Call, Reply
+from gateway.encoding import decode_stored, is_same
+from gateway.outcomes import write_headers
+from gateway.problems import Problem
+from gateway.queries import STALE
+from gateway.service import Service
+from gateway.shapes import TASKS
+from gateway.tasks import task_after
+
+GONE = "gone"  # The status of a task that its key outlived.
+
+
+async def submit(call: Call) -> Reply:
+    """`POST /tasks`: 201, or 200 when its id or key was seen already, with the same body."""
+    queries.nothing(call.query)
+    headers, defaults = call.headers, call.service.defaults
+    new = await call.parse(
+        lambda body: schema.new_task(body.value, headers, defaults, body.written_in)
+    )
+    committed = await _submitted(call.service, (new,))
+    submitted = committed.reply.tasks[0]
+    status = submitted.status or GONE
+    answer = await task_after(call, committed.index, submitted.task_id, status)
+    answer |= {"success": True, "task_id": submitted.task_id}
+    if submitted.is_duplicate:
+        answer["duplicate"] = True
+    return Reply(
+        answer,
+        200 if submitted.is_duplicate else 201,
+        write_headers(committed) | {"Location": f"/tasks/{submitted.task_id}"},
+    )
+
+
+async def submit_batch(call: Call) -> Reply:
+    """`POST /tasks/batch`: the ids in the order given; what was seen already gives its task's."""
+    queries.nothing(call.query)
+    headers, defaults = call.headers, call.service.defaults
+    tasks = await call.parse(
+        lambda body: schema.new_tasks(body.value, headers, defaults, body.written_in),
+        many=TASKS.name,
+    )
+    committed = await _submitted(call.service, tasks)
+    task_ids = [submitted.task_id for submitted in committed.reply.tasks]
+    return Reply({"task_ids": task_ids, "count": len(task_ids)}, 201, write_headers(committed))
+
+
+async def _submitted(service: Service, tasks: tuple[NewTask, ...]) -> Committed[Submitted]:
+    """Submit; data that differs from a known task's only in how it is written is the same."""
+    try:
+        return await service.propose(Submit(tasks))
+    except Problem as problem:
+        if problem.code != Refusal.ID_CONFLICT:
+            raise
+        as_known = tuple([await _as_known(service, new) for new in tasks])
+        if as_known == tasks:
+            raise
+    return await service.propose(Submit(as_known))
+
+
+async def _as_known(service: Service, new: NewTask) -> NewTask:
+    """*new* with the bytes of the task of its id, if their content is the same.
+
+    The machine compares bytes, and all the rest of the body: so it is given those that it knows.
+    """
+    known = (await service.read(GetTask(new.id), STALE)).value
+    if known is None or not _is_same_data(known, new):
+        return new
+    kind = new.kind._replace(content_type=known.content_type)
+    return new._replace(payload=known.payload, kind=kind)
+
+
+def _is_same_data(known: TaskView, new: NewTask) -> bool:
+    return is_same(
+        decode_stored(known.payload, known.content_type),
+        decode_stored(new.payload, new.kind.content_type),
+    )
