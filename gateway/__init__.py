@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cluster.errors import NoQuorum, NotCommitted, OutcomeUnknown, QuorateError
+    from gateway.blocking import BlockingClient, BlockingHandle
     from gateway.client import Client
     from gateway.client_errors import (
         ClusterFull,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from gateway.submissions import Submission
 
 __all__ = [
+    "BlockingClient",
+    "BlockingHandle",
     "Client",
     "ClusterFull",
     "Handle",
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BlockingClient": "gateway.blocking",
+    "BlockingHandle": "gateway.blocking",
     "Client": "gateway.client",
     "Handle": "gateway.handles",
     "Submission": "gateway.submissions",

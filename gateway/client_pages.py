@@ -5,7 +5,7 @@ Each is one operation of the gateway's; objects are plain dicts, as the API's pa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TypedDict, Unpack
 
 from gateway.caller import Caller, Object
@@ -52,7 +52,7 @@ class Pages:
         """A page of tasks, newest first; its `next` is the *cursor* of the one after it."""
         return await self.call("tasks", _page(limit, cursor, filters))
 
-    async def tasks(self, **filters: Unpack[TaskFilters]) -> AsyncIterator[Object]:
+    async def tasks(self, **filters: Unpack[TaskFilters]) -> AsyncGenerator[Object, None]:
         """Every task, newest first, page by page as they are asked for."""
         async for task in self._all("tasks", "tasks", filters):
             yield task
@@ -93,7 +93,7 @@ class Pages:
 
     async def _all(
         self, name: str, member: str, filters: Mapping[str, object]
-    ) -> AsyncIterator[Object]:
+    ) -> AsyncGenerator[Object, None]:
         cursor: str | None = None
         while True:
             page = await self.call(name, _page(PAGE_LIMIT, cursor, filters))

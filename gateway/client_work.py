@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypedDict, Unpack
 
 from gateway.caller import Object
 from gateway.client_errors import WorkerUnknown
@@ -10,10 +11,20 @@ from gateway.client_pages import Pages
 from gateway.ids import new_id
 
 
+class WorkerSession(TypedDict, total=False):
+    """What a worker says of itself when it registers."""
+
+    name: str
+    queues: Sequence[str]
+    types: Sequence[str]  # All, if left out.
+    tags: Sequence[str]
+    slots: int
+
+
 class Work(Pages):
     """What a worker asks of a cluster."""
 
-    async def register(self, **session: object) -> Object:
+    async def register(self, **session: Unpack[WorkerSession]) -> Object:
         """Begin a session; *session* may name queues, types, tags, slots and a name."""
         return await self.call("register", {"id": new_id(), **session})
 
