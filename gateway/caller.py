@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cluster.core.commands import Refusal
 from cluster.errors import ConfigurationError, NoQuorum, OutcomeUnknown, QuorateError
 from gateway.client_errors import ClusterFull, refusal
-from gateway.http_calls import LOST, UNREACHED, HttpCalls
+from gateway.connections import LOST, UNREACHED, Connections
 
 Object = dict[str, Any]
 
@@ -26,8 +26,7 @@ CALLING_MAX = 400  # All the others; those beyond wait here.
 CROWDED_WAIT_SECONDS = 1.0
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
 _FULL = 429
-_UNKNOWN = frozenset({502, LOST})
-_TRIED_AGAIN = frozenset({UNREACHED, _FULL, 503, *_UNKNOWN})
+_TRIED_AGAIN = frozenset({UNREACHED, _FULL, 503, LOST})
 
 
 class _Asked(NamedTuple):
@@ -48,13 +47,13 @@ class Caller:
             raise ConfigurationError("a client needs the URL of a node, or several")
         self._patience_seconds = patience_seconds
         self._current = 0  # The URL that answered last is asked first.
-        self._wire = HttpCalls()
+        self._connections = Connections(on_leaving=self._turn_from)
         self._waiting = asyncio.Semaphore(WAITING_MAX)
         self._calling = asyncio.Semaphore(CALLING_MAX)
 
     async def close(self) -> None:
         """Close the connections. A later call opens new ones."""
-        await self._wire.close()
+        await self._connections.close()
 
     async def call(
         self,
@@ -87,18 +86,19 @@ class Caller:
             return await self._ask_around(asked, patience + wait, accepts_503=accepts_503)
 
     async def _ask_around(self, asked: _Asked, seconds: float, *, accepts_503: bool) -> Object:
+        answer: Object
         until = asyncio.get_running_loop().time() + seconds
         may_have_happened = False
         for tries in itertools.count(1):
             url = self.urls[self._current]
-            status, answer = await self._wire.ask(
+            status, answer = await self._connections.ask(
                 url, asked.name, asked.body, answer_seconds=asked.answer_seconds
             )
             if 0 < status < 400 or (status == 503 and accepts_503):
                 return answer
             if status not in _TRIED_AGAIN:
                 raise refusal(status, answer)
-            may_have_happened |= status in _UNKNOWN
+            may_have_happened |= status == LOST
             self._turn_from(url)
             if not await self._pause(tries, until):
                 trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"

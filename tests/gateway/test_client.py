@@ -10,6 +10,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from cluster.errors import NoQuorum, OutcomeUnknown
+from gateway import frames
 from gateway.client import Client
 from gateway.client_errors import (
     ClusterFull,
@@ -109,20 +110,20 @@ async def test_an_answer_that_stays_out_says_whether_it_may_have_happened(
 
 
 async def test_a_lost_answer_is_asked_for_again_with_the_same_id(url: str, queue: str) -> None:
-    seen: list[bytes] = []
+    seen: list[dict[str, object]] = []
     async with (
         stranger(Problem("outcome_unknown", "why"), seen) as other,
         Client([other, url]) as client,
     ):
         task = await client.submit("a", 1, queue=queue)
 
-    assert task.id.encode() in seen[0]
+    assert seen[0]["id"] == task.id
 
 
 class stranger:  # noqa: N801 - Used like a function: a context of one wrong server.
-    """A server that answers everything with one problem, and keeps the bodies that it was sent."""
+    """A server that answers every call with one problem, and keeps the bodies that it was sent."""
 
-    def __init__(self, problem: Problem, seen: list[bytes] | None = None) -> None:
+    def __init__(self, problem: Problem, seen: list[dict[str, object]] | None = None) -> None:
         self._problem = problem
         self._seen = [] if seen is None else seen
 
@@ -136,6 +137,13 @@ class stranger:  # noqa: N801 - Used like a function: a context of one wrong ser
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        self._seen.append(await request.read())
-        return self._problem.response()
+    async def _answer(self, request: web.BaseRequest) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=(frames.PROTOCOL,))
+        await socket.prepare(request)
+        value = frames.packed(self._problem.body())
+        async for message in socket:
+            for called in frames.read_calls(message.data):
+                self._seen.append(called.members)
+                reply = frames.packed_reply(called.number, self._problem.status, value, 0)
+                await socket.send_bytes(frames.message_of([reply]))
+        return socket

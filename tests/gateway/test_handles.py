@@ -12,9 +12,7 @@ import pytest_asyncio
 
 from gateway import (
     Client,
-    InvalidRequest,
     NoQuorum,
-    Submission,
     TaskCancelled,
     TaskExpired,
     TaskFailed,
@@ -172,26 +170,3 @@ async def test_more_may_wait_than_a_node_lets_wait_at_once(
         for one in waiting:
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-
-
-async def test_a_batch_is_submitted_in_its_order(client: Client, queue: str) -> None:
-    many = [resize.using(queue=queue).submission(f"{n}.png") for n in range(3)]
-
-    handles = await client.submit_many(many)
-
-    assert [(await handle.task())["data"]["url"] for handle in handles] == [
-        "0.png",
-        "1.png",
-        "2.png",
-    ]
-    assert await client.submit_many([]) == []
-
-
-async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, queue: str) -> None:
-    wrong = Submission("a", 1, queue=queue, priority=99)
-
-    with pytest.raises(InvalidRequest) as invalid:
-        await client.submit_many([Submission("a", 1, queue=queue), wrong])
-
-    assert invalid.value.errors[0]["field"] == "tasks[1].priority"
-    assert [task async for task in client.tasks(queue=queue)] == []

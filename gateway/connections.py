@@ -1,0 +1,76 @@
+"""The connections of one client: one to each node that it asks, opened when it is first asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.connection import AnswerLost, Connection, Unreachable
+from gateway.frames import Pushed
+
+UNREACHED = 0
+LOST = 504
+
+OnLeaving = Callable[[str], None]
+
+
+class Connections:
+    """The nodes' connections by URL. One that has ended is opened anew by the next call."""
+
+    def __init__(self, on_leaving: OnLeaving) -> None:
+        self._on_leaving = on_leaving  # Given the URL of a node that is about to stop.
+        self._opened: dict[str, asyncio.Task[Connection]] = {}
+        self._leaving: set[Connection] = set()  # Called no more; last answers still come.
+
+    async def close(self) -> None:
+        """Close them all. A later call opens new ones."""
+        opened, self._opened = self._opened, {}
+        for opening in opened.values():
+            opening.cancel()
+        ended = await asyncio.gather(*opened.values(), return_exceptions=True)
+        connections = [one for one in ended if isinstance(one, Connection)]
+        await asyncio.gather(*(one.close() for one in (*connections, *self._leaving)))
+        self._leaving.clear()
+
+    async def ask(
+        self, url: str, name: str, body: Mapping[str, object], *, answer_seconds: float
+    ) -> tuple[int, Any]:
+        """One try's status and value; 0 when nobody was reached, 504 when the answer was lost."""
+        try:
+            connection = await self._connection(url)
+            answer = await connection.call(name, body, timeout_seconds=answer_seconds)
+        except Unreachable as error:
+            return UNREACHED, {"detail": str(error)}
+        except AnswerLost as error:
+            return LOST, {"detail": str(error)}
+        return answer.status, answer.value
+
+    async def _connection(self, url: str) -> Connection:
+        """The open one, or a new one that all who ask for it at this time wait for together."""
+        opening = self._opened.get(url)
+        if opening is None or _has_ended(opening):
+            opening = asyncio.create_task(self._open(url))
+            opening.add_done_callback(_has_ended)  # Whoever asked may be gone when it fails.
+            self._opened[url] = opening
+        if opening.done():
+            return opening.result()
+        return await asyncio.shield(opening)  # Who stops waiting takes it from nobody else.
+
+    async def _open(self, url: str) -> Connection:
+        return await Connection.open(url, on_pushed=lambda pushed: self._hear(url, pushed))
+
+    def _hear(self, url: str, pushed: Pushed) -> None:
+        if pushed.kind != "leaving":
+            return
+        opening = self._opened.pop(url, None)
+        if opening is not None and opening.done():
+            self._leaving = {one for one in self._leaving if not one.closed.is_set()}
+            self._leaving.add(opening.result())
+        self._on_leaving(url)
+
+
+def _has_ended(opening: asyncio.Task[Connection]) -> bool:
+    if not opening.done():
+        return False
+    return opening.cancelled() or bool(opening.exception()) or opening.result().closed.is_set()
