@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cluster.core.model import Backoff, Lease
-from cluster.core.queries import Progress, TaskView, WorkerView
+from cluster.core.queries import Progress, TaskTimeline, TaskView, WorkerView
 from cluster.core.queue_queries import OperationView, QueueView
 from cluster.log_pages import EntryView
 from cluster.status import ClusterStatus, MemberStatus
-from gateway import instants
+from gateway import instants, positions
 from gateway.encoding import Stored
 
 
@@ -85,6 +85,25 @@ def worker(view: WorkerView) -> dict[str, object]:
         "last_heartbeat": instants.written(view.last_heartbeat_ms),
         "node": view.node,
     }
+
+
+def timeline(view: TaskTimeline) -> list[dict[str, object]]:
+    """What happened to a task, as `/events` tells it: `time` is cluster time in milliseconds."""
+    return [
+        {
+            "position": None if position is None else positions.written(position),
+            "index": entry.index,
+            "term": entry.term,
+            "time": entry.time_ms,
+            "kind": entry.kind,
+            "status": entry.status.value,
+            "worker_id": entry.worker_id,
+            "lease_token": entry.lease_token,
+            "attempt": entry.attempt,
+            "error": entry.error,
+        }
+        for entry, position in zip(view.entries, view.positions, strict=True)
+    ]
 
 
 def queue(view: QueueView, now_ms: int) -> dict[str, object]:

@@ -41,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     Route("submit_batch", "POST", "/tasks/batch", submitting.submit_batch),
     Route("tasks", "GET", "/tasks", tasks.list_tasks),
     Route("task", "GET", "/tasks/{id}", tasks.get_task),
+    Route("task_events", "GET", "/tasks/{id}/events", tasks.list_events),
     Route("cancel", "DELETE", "/tasks/{id}", tasks.cancel),
     Route("retry", "POST", "/tasks/{id}/retry", tasks.retry),
     Route("complete", "POST", "/tasks/{id}/complete", tasks.complete),

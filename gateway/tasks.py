@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cluster.answers import Answered, Committed
 from cluster.core.commands import Cancel, Command, Refused, Retry, Settled
-from cluster.core.queries import GetTask, TaskView
+from cluster.core.queries import GetTask, TaskView, Timeline
 from cluster.errors import QuorateError
 from gateway import queries, render, schema
 from gateway.calls import Call, Reply
@@ -41,6 +41,19 @@ async def get_task(call: Call) -> Reply:
     if answered.value is None:
         raise Problem("task_unknown", f"there is no task {task_id}", headers=headers)
     return Reply(render.task(answered.value), headers=headers)
+
+
+async def list_events(call: Call) -> Reply:
+    """`GET /tasks/{id}/events`: its timeline, the oldest first."""
+    reading = queries.reading(call.query)
+    task_id = call.path_id("task_unknown")
+    answered = await call.service.read(Timeline(task_id), reading)
+    headers = read_headers(answered, reading)
+    if answered.value is None:
+        raise Problem("task_unknown", f"there is no task {task_id}", headers=headers)
+    events = render.timeline(answered.value)
+    timeline = {"events": events, "count": len(events), "dropped": answered.value.dropped}
+    return Reply(timeline, headers=headers)
 
 
 async def cancel(call: Call) -> Reply:

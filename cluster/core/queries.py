@@ -116,6 +116,7 @@ class TaskTimeline(NamedTuple):
 
     entries: tuple[Entry, ...]
     dropped: int  # How many went between the first entry and the second.
+    positions: tuple[Position | None, ...]  # Of each as an event; None when that is not kept.
 
 
 class EventSpan(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter, itemgetter
 
 from cluster.core.model import Event, Position
@@ -49,6 +49,12 @@ class Ring:
         """The first events after *position*, in order; those that were dropped are not missed."""
         start = bisect_right(self._events, position, key=_position)
         return tuple(islice(self._events, start, start + limit))
+
+    def of_entry(self, index: int) -> Iterator[Event]:
+        """What one entry of the log caused, as much of it as is kept, in order."""
+        start = bisect_right(self._events, (index, -1), key=_position)
+        events = islice(self._events, start, None)
+        return takewhile(lambda event: event.index == index, events)
 
     def extend(self, events: Sequence[Event]) -> None:
         """Keep what an entry caused, and drop the oldest beyond the bounds."""

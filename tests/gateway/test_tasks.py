@@ -12,6 +12,7 @@ import pytest
 from cluster.answers import Consistency
 from cluster.core.queries import Count
 from cluster.replica import Replica
+from gateway.event_source import EventSource
 from gateway.ids import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -328,6 +329,41 @@ async def test_the_next_run_is_told_how_far_the_last_one_came(
     second = await lease(http, queue)
 
     assert (first["progress"], second["progress"]) == (None, {"row": 7})
+
+
+async def test_a_timeline_tells_each_transition(http: aiohttp.ClientSession, queue: str) -> None:
+    task_id = (await submit(http, queue=queue))["id"]
+    leased = await lease(http, queue)
+    token = leased["lease_token"]
+    await call(http, "POST", f"/tasks/{task_id}/complete", lease_token=token, result=1)
+
+    status, timeline = await call(http, "GET", f"/tasks/{task_id}/events")
+
+    assert (status, timeline["count"], timeline["dropped"]) == (200, 3, 0)
+    events = timeline["events"]
+    assert [(event["kind"], event["status"]) for event in events] == [
+        *(("submitted", "pending"), ("leased", "processing"), ("completed", "completed"))
+    ]
+    assert events[1] | {"lease_token": token, "attempt": 1, "error": None} == events[1]
+    assert events[1]["worker_id"] == events[2]["worker_id"] is not None
+    assert sorted(event["index"] for event in events) == [event["index"] for event in events]
+
+
+async def test_a_timeline_and_the_stream_of_events_tell_the_same(
+    url: str, http: aiohttp.ClientSession, queue: str
+) -> None:
+    task_id = (await submit(http, queue=queue))["id"]
+    await call(http, "DELETE", f"/tasks/{task_id}")
+
+    _, timeline = await call(http, "GET", f"/tasks/{task_id}/events")
+
+    told = []
+    async with asyncio.timeout(20):
+        async for event in EventSource([url], from_oldest=True, queue=queue):
+            told.append({name: event[name] for name in timeline["events"][0]})
+            if event["kind"] == "cancelled":
+                break
+    assert timeline["events"] == told
 
 
 @pytest.mark.parametrize(

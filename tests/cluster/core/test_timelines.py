@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster import codec
-from cluster.core import timelines
+from cluster.core import ring, timelines
 from cluster.core.commands import Cancel, Release, Report, Retry
 from cluster.core.machine import Machine
 from cluster.core.model import EVENT_KINDS, TaskStatus
@@ -104,9 +104,11 @@ def test_entries_say_what_the_events_said(driver):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_timelines_and_events_are_one_story(seed):
+def test_timelines_and_events_are_one_story(seed, monkeypatch):
+    monkeypatch.setattr(ring, "EVENTS_MAX", 200)
     machine = Machine()
     told = {}
+    places = {}
     for index, raw in enumerate(entries(random.Random(seed), 300), start=1):
         entry = codec.unpack_entry(raw)
         applied = machine.apply_entry(
@@ -119,17 +121,26 @@ def test_timelines_and_events_are_one_story(seed):
         for event in applied.events:
             if event.kind == "submitted":
                 told[event.task_id] = []
+                places[event.task_id] = []
             if event.task_id is not None and event.kind not in timelines.LEAVE_NO_ENTRY:
                 said = (event.index, event.term, event.time_ms, event.kind, *event[7:12])
                 told[event.task_id].append(said)
+                places[event.task_id].append(event.position)
 
+    told_places = set()
     kept = {task.id for task in machine.state.spaces["default"].listing}
     assert len(kept) > 10
+    oldest = machine.state.ring.dropped
     for task_id in kept:
         timeline = machine.answer(Timeline(task_id))
         assert timeline.dropped == max(0, len(told[task_id]) - ENTRIES_MAX)
         newest = told[task_id][1:][-(ENTRIES_MAX - 1) :]
         assert list(map(tuple, timeline.entries)) == [told[task_id][0], *newest]
+        at = [places[task_id][0], *places[task_id][1:][-(ENTRIES_MAX - 1) :]]
+        assert timeline.positions == tuple(place if place > oldest else None for place in at)
+        told_places.update(timeline.positions)
+    assert None in told_places
+    assert len(told_places) > 10
 
 
 def test_the_first_and_the_newest_are_kept_and_the_others_counted(driver):
