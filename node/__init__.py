@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from node.context import Context, GiveUp
+    from node.queuesync import Coordinator, Worker
     from node.tasks import Handler, task
     from node.worker import TaskWorker
 
-__all__ = ["Context", "GiveUp", "Handler", "TaskWorker", "task"]
+__all__ = ["Context", "Coordinator", "GiveUp", "Handler", "TaskWorker", "Worker", "task"]
 
 _HOMES = {
     "Context": "node.context",
+    "Coordinator": "node.queuesync",
     "GiveUp": "node.context",
     "Handler": "node.tasks",
     "TaskWorker": "node.worker",
+    "Worker": "node.queuesync",
     "task": "node.tasks",
 }
 

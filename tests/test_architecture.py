@@ -29,6 +29,7 @@ SEAMS_OF_TIME = {
     "node/demo.py": "tells how many seconds each step of the story took",
     "node/handlers.py": "the built-in types put a timestamp into their results",
     "node/log.py": "log lines say when",
+    "node/queuesync/frames.py": "bounds how long a frame, and a worker's patience, may last",
     "node/up.py": "tells how long the cluster took to be ready",
 }
 SEAMS_OF_RANDOMNESS = {
