@@ -1,8 +1,8 @@
 """The caller: asks one node after the other until one answers, as long as it is patient.
 
-Whatever is asked here may be asked again: what it makes has an id before the first try, and what it
-changes is named by a lease token. So a lost answer is asked for again, on another node, and never
-makes two of one.
+Almost all may be asked again: what it makes has an id before the first try, and what it changes is
+named by a lease token. So a lost answer is asked for again, on another node, and never makes two of
+one. For the few calls of which a second is not the first one's repeat, a lost answer is the end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ CALLING_MAX = 400  # All the others; those beyond wait here.
 CROWDED_WAIT_SECONDS = 1.0
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
 _FULL = 429
+# Done twice these do more, or refuse what they did the first time.
+_DONE_ONCE = frozenset(
+    {"retry", "retry_dead_letter", "delete_dead_letter", "retry_dead_letters", "purge_queue"}
+)
 _TRIED_AGAIN = frozenset({UNREACHED, _FULL, 503, LOST})
 
 
@@ -45,7 +49,7 @@ class Caller:
         self.urls = tuple(url.strip().rstrip("/") for url in given)
         if not any(self.urls):
             raise ConfigurationError("a client needs the URL of a node, or several")
-        self._patience_seconds = patience_seconds
+        self.patience_seconds = patience_seconds
         self._current = 0  # The URL that answered last is asked first.
         self._connections = Connections(on_leaving=self._turn_from)
         self._waiting = asyncio.Semaphore(WAITING_MAX)
@@ -73,7 +77,7 @@ class Caller:
             OutcomeUnknown: none answered in time, and it may have happened.
             TypeError, ValueError, OverflowError: *body* holds what is no value; nothing was sent.
         """
-        patience = self._patience_seconds if patience_seconds is None else patience_seconds
+        patience = self.patience_seconds if patience_seconds is None else patience_seconds
         members = body or {}
         if wait == 0:
             async with self._calling:
@@ -100,7 +104,8 @@ class Caller:
                 raise refusal(status, answer)
             may_have_happened |= status == LOST
             self._turn_from(url)
-            if not await self._pause(tries, until):
+            is_over = may_have_happened and asked.name in _DONE_ONCE
+            if is_over or not await self._pause(tries, until):
                 trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"
                 raise self._gave_up(answer, trouble, may_have_happened=may_have_happened)
         raise AssertionError("unreachable: the count has no end")

@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from gateway.caller import PATIENCE_SECONDS, Caller
+from gateway.client_pages import Pages
+from gateway.client_queues import Queues
 from gateway.client_work import Work
 from gateway.handles import Handle
 from gateway.submissions import Submission, SubmitOptions, Submittable
@@ -15,7 +17,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Client(Work):
+class Client(Pages, Queues, Work):
     """A session with a cluster. Use it as an async context manager, or call `close`."""
 
     def __init__(

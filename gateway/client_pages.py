@@ -1,16 +1,17 @@
-"""The client's thin calls: what it looks at and steers beside the tasks it submits.
+"""The client's calls on tasks, workers and nodes.
 
 Each is one operation of the gateway's; objects are plain dicts, as the API's pages describe them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TypedDict, Unpack
 
-from gateway.caller import Caller, Object
-
-PAGE_LIMIT = 1_000  # The most that a node puts on one page.
+from gateway.caller import Object
+from gateway.client_calls import Calls, page_body
+from gateway.event_source import EventSource
 
 
 class TaskFilters(TypedDict, total=False):
@@ -23,22 +24,17 @@ class TaskFilters(TypedDict, total=False):
     parent: str
 
 
-class Pages:
-    """What a client may ask of a cluster besides submitting."""
+class EventFilters(TypedDict, total=False):
+    """Which events are told; those left out do not matter."""
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+    queue: str
+    task: str
+    worker: str
+    kind: str
 
-    async def call(
-        self,
-        name: str,
-        body: Mapping[str, object] | None = None,
-        *,
-        wait: float = 0,
-        patience_seconds: float | None = None,
-    ) -> Object:
-        """Call any operation by its name, as `Caller.call`: what has no method here yet."""
-        return await self._caller.call(name, body, wait=wait, patience_seconds=patience_seconds)
+
+class Pages(Calls):
+    """What a client may ask of tasks, workers and nodes besides submitting."""
 
     # Tasks.
 
@@ -50,7 +46,7 @@ class Pages:
         self, *, limit: int = 50, cursor: str | None = None, **filters: Unpack[TaskFilters]
     ) -> Object:
         """A page of tasks, newest first; its `next` is the *cursor* of the one after it."""
-        return await self.call("tasks", _page(limit, cursor, filters))
+        return await self.call("tasks", page_body(limit, cursor, filters))
 
     async def tasks(self, **filters: Unpack[TaskFilters]) -> AsyncGenerator[Object, None]:
         """Every task, newest first, page by page as they are asked for."""
@@ -59,7 +55,8 @@ class Pages:
 
     async def task_events(self, task_id: str) -> list[Object]:
         """Its whole timeline, one object a transition."""
-        return await self._list("task_events", "events", {"id": task_id})
+        events: list[Object] = (await self.call("task_events", {"id": task_id}))["events"]
+        return events
 
     async def cancel(self, task_id: str) -> Object:
         """Cancel a task that waits, or ask its worker to; returns the task."""
@@ -79,31 +76,39 @@ class Pages:
         """One worker's session."""
         return await self.call("worker", {"id": worker_id})
 
+    async def drain(self, worker_id: str) -> Object:
+        """Ask a worker to finish what it runs, take nothing more and leave."""
+        return await self.call("drain", {"id": worker_id})
+
     async def health(self) -> Object:
         """One node's health page; `status` says "unhealthy" when it has no quorum."""
         return await self._caller.call("health", accepts_503=True)
 
+    async def events(
+        self,
+        *,
+        after: str | None = None,
+        from_oldest: bool = False,
+        **filters: Unpack[EventFilters],
+    ) -> AsyncGenerator[Object, None]:
+        """What happens, from now on, or after the event with the `position` *after*.
+
+        Followed from node to node without a gap or a repeat.
+
+        Raises:
+            EventsGone: some that were not told yet are no longer kept.
+        """
+        source = EventSource(
+            self._caller.urls,
+            after=after,
+            from_oldest=from_oldest,
+            patience_seconds=self._caller.patience_seconds,
+            **filters,
+        )
+        async with aclosing(aiter(source)) as told:
+            async for event in told:
+                yield event
+
     async def cluster(self) -> Object:
         """One node's view of the cluster."""
         return await self.call("cluster")
-
-    async def _list(self, name: str, member: str, body: Mapping[str, object]) -> list[Object]:
-        listed: list[Object] = (await self.call(name, body))[member]
-        return listed
-
-    async def _all(
-        self, name: str, member: str, filters: Mapping[str, object]
-    ) -> AsyncGenerator[Object, None]:
-        cursor: str | None = None
-        while True:
-            page = await self.call(name, _page(PAGE_LIMIT, cursor, filters))
-            for listed in page[member]:
-                yield listed
-            cursor = page["next"]
-            if cursor is None:
-                return
-
-
-def _page(limit: int, cursor: str | None, filters: Mapping[str, object]) -> dict[str, object]:
-    page = {"limit": limit, **filters}
-    return page if cursor is None else page | {"cursor": cursor}

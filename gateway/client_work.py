@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypedDict, Unpack
 
 from gateway.caller import Object
+from gateway.client_calls import Calls
 from gateway.client_errors import WorkerUnknown
-from gateway.client_pages import Pages
 from gateway.ids import new_id
 
 
@@ -21,7 +21,7 @@ class WorkerSession(TypedDict, total=False):
     slots: int
 
 
-class Work(Pages):
+class Work(Calls):
     """What a worker asks of a cluster."""
 
     async def register(self, **session: Unpack[WorkerSession]) -> Object:

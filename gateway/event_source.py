@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -67,7 +67,7 @@ class EventSource:
         self._patience_seconds = patience_seconds
         self.position = after  # All up to here was told.
 
-    async def __aiter__(self) -> AsyncIterator[Object]:
+    async def __aiter__(self) -> AsyncGenerator[Object, None]:
         """Every event in order.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 import pytest_asyncio
@@ -118,6 +119,67 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_id(url: str, queue
         task = await client.submit("a", 1, queue=queue)
 
     assert seen[0]["id"] == task.id
+
+
+async def test_what_would_be_done_twice_is_not_asked_again(url: str) -> None:
+    seen: list[dict[str, object]] = []
+    async with (
+        stranger(Problem("outcome_unknown", "why"), seen) as other,
+        Client([other, url]) as client,
+    ):
+        with pytest.raises(OutcomeUnknown):
+            await client.purge_queue("a")
+
+    assert len(seen) == 1
+
+
+async def test_what_did_not_happen_is_asked_again_whatever_it_is(url: str, queue: str) -> None:
+    async with stranger(Problem("no_quorum", "why")) as other, Client([other, url]) as client:
+        operation = await client.purge_queue(queue)
+
+        assert (await client.operation(operation))["finished"]
+
+
+async def test_queues_are_looked_at_and_steered(client: Client, queue: str) -> None:
+    await client.submit("a", 1, queue=queue)
+    await client.pause_queue(queue)
+    paused = await client.queue(queue)
+    await client.resume_queue(queue)
+
+    assert (paused["paused"], paused["depth"]["pending"]) == (True, 1)
+    assert queue in [found["name"] for found in await client.queues()]
+    assert not (await client.queue(queue))["paused"]
+
+
+async def test_what_happens_is_told_from_where_one_likes(client: Client, queue: str) -> None:
+    made = [(await client.submit("a", number, queue=queue)).id for number in range(2)]
+
+    async with aclosing(client.events(queue=queue, from_oldest=True)) as events:
+        first = await anext(events)
+    async with aclosing(client.events(queue=queue, after=first["position"])) as events:
+        second = await anext(events)
+
+    assert [(event["kind"], event["task_id"]) for event in (first, second)] == [
+        ("submitted", task_id) for task_id in made
+    ]
+
+
+async def test_dead_letters_are_listed_put_back_and_deleted(client: Client, queue: str) -> None:
+    made = [await client.submit("a", n, queue=queue, max_attempts=1) for n in range(3)]
+    worker = await client.register(queues=[queue], slots=3)
+    for given in await client.lease(worker["worker_id"], slots=3, wait=5):
+        await client.fail(given["id"], given["lease_token"], "no")
+
+    await client.retry_dead_letter(made[0].id)
+    await client.delete_dead_letter(made[1].id)
+    dead = [task["id"] async for task in client.dead_letters(queue=queue)]
+    await client.retry_dead_letters(queue=queue)
+
+    assert dead == [made[2].id]
+    assert (await client.dead_letters_page(queue=queue))["total"] == 0
+    assert await made[0].status() == "pending"
+    with pytest.raises(TaskUnknown):
+        await made[1].status()
 
 
 class stranger:  # noqa: N801 - Used like a function: a context of one wrong server.

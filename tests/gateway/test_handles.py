@@ -12,13 +12,15 @@ import pytest_asyncio
 
 from gateway import (
     Client,
+    InvalidRequest,
     NoQuorum,
+    Submission,
     TaskCancelled,
     TaskExpired,
     TaskFailed,
     TaskUnknown,
     caller,
-    client_pages,
+    client_calls,
 )
 from gateway.ids import new_id
 from node import Context, task
@@ -147,7 +149,7 @@ async def test_what_cannot_be_sent_is_said_by_the_type_that_it_is_of(client: Cli
 async def test_a_list_goes_on_over_its_pages(
     client: Client, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_pages, "PAGE_LIMIT", 2)
+    monkeypatch.setattr(client_calls, "PAGE_LIMIT", 2)
     made = [(await client.submit("a", number, queue=queue)).id for number in range(5)]
 
     listed = [task["id"] async for task in client.tasks(queue=queue)]
@@ -170,3 +172,26 @@ async def test_more_may_wait_than_a_node_lets_wait_at_once(
         for one in waiting:
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_batch_is_submitted_in_its_order(client: Client, queue: str) -> None:
+    many = [resize.using(queue=queue).submission(f"{n}.png") for n in range(3)]
+
+    handles = await client.submit_many(many)
+
+    assert [(await handle.task())["data"]["url"] for handle in handles] == [
+        "0.png",
+        "1.png",
+        "2.png",
+    ]
+    assert await client.submit_many([]) == []
+
+
+async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, queue: str) -> None:
+    wrong = Submission("a", 1, queue=queue, priority=99)
+
+    with pytest.raises(InvalidRequest) as invalid:
+        await client.submit_many([Submission("a", 1, queue=queue), wrong])
+
+    assert invalid.value.errors[0]["field"] == "tasks[1].priority"
+    assert [task async for task in client.tasks(queue=queue)] == []

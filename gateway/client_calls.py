@@ -1,0 +1,46 @@
+"""The calls that every part of the client is made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+
+from gateway.caller import Caller, Object
+
+PAGE_LIMIT = 1_000  # The most that a node puts on one page.
+
+
+class Calls:
+    """A part of the client: methods that each make one call, or go through pages."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def call(
+        self,
+        name: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        wait: float = 0,
+        patience_seconds: float | None = None,
+    ) -> Object:
+        """Call any operation of the gateway by its name, as `Caller.call` does."""
+        return await self._caller.call(name, body, wait=wait, patience_seconds=patience_seconds)
+
+    async def _all(
+        self, name: str, member: str, filters: Mapping[str, object]
+    ) -> AsyncGenerator[Object, None]:
+        """Every item of a list, page by page as they are asked for."""
+        cursor: str | None = None
+        while True:
+            page = await self.call(name, page_body(PAGE_LIMIT, cursor, filters))
+            for item in page[member]:
+                yield item
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+
+def page_body(limit: int, cursor: str | None, filters: Mapping[str, object]) -> dict[str, object]:
+    """What asks for the page after *cursor*, or for the first one."""
+    page = {"limit": limit, **filters}
+    return page if cursor is None else page | {"cursor": cursor}
