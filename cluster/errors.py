@@ -5,6 +5,7 @@ QuorateError
 │   ├── NoQuorum            no leader could be reached in time
 │   └── Overloaded          a bounded queue is full
 ├── ChangeRefused           members or leadership cannot be changed so, now; says why
+│   └── MemberUnknown       there is no member of that id
 ├── OutcomeUnknown          it may have happened; repeat it only with the same id
 ├── NotCaughtUp             this node has not applied the asked-for index in time
 ├── EntriesGone             entries of the log that were asked for are no longer kept
@@ -44,6 +45,10 @@ class Overloaded(NotCommitted):
 
 class ChangeRefused(QuorateError):
     """Members or leadership cannot be changed so, now. The message says why."""
+
+
+class MemberUnknown(ChangeRefused):
+    """There is no member of that id."""
 
 
 class OutcomeUnknown(QuorateError):

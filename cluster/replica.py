@@ -88,7 +88,8 @@ class Replica(Participant):
         """Have *node_id*, which runs at *raft*, catch up and then vote.
 
         Raises:
-            ChangeRefused: it is a member, did not catch up, or another change is under way.
+            ChangeRefused: its id or address is a member's, it did not catch up, or another change
+                is under way. To repeat what was done is no refusal.
             NoQuorum: no leader was reached.
             OutcomeUnknown: it may have become a member.
         """
@@ -97,7 +98,10 @@ class Replica(Participant):
     async def remove_member(
         self, node_id: str, *, timeout_seconds: float = CHANGE_TIMEOUT_SECONDS
     ) -> None:
-        """Have *node_id* count no longer. Raises as `add_member` does."""
+        """Have *node_id* count no longer. Raises as `add_member` does, and
+
+        MemberUnknown: it is no member.
+        """
         await self._steering.ask("remove", node_id, timeout_seconds=timeout_seconds)
 
     async def change_leader(

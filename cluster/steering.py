@@ -8,16 +8,30 @@ removed hands leadership over first (§4.2.2).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from cluster.errors import ChangeRefused, NoQuorum, OutcomeUnknown, QuorateError, WireError
+from cluster.errors import (
+    ChangeRefused,
+    MemberUnknown,
+    NoQuorum,
+    OutcomeUnknown,
+    QuorateError,
+    WireError,
+)
 from cluster.raft.driver import Driver
 from cluster.raft.membership import Configuration, Member
 from cluster.raft.transport import split_address
 
 CATCH_UP_SECONDS = 60.0
 HAND_OVER_SECONDS = 2.0
+
+# How a leader tells another node what it raised.
+_KINDS: Mapping[str, type[QuorateError]] = {
+    "unknown_outcome": OutcomeUnknown,
+    "unknown_member": MemberUnknown,
+    "refused": ChangeRefused,
+}
 
 
 class Steering:
@@ -83,14 +97,12 @@ class Steering:
         match content:
             case ["steer", int(request), str(what), list(arguments)]:
                 self._run(self._answer(peer, request, what, arguments))
-            case ["steered", int(request), (str() | None) as problem, bool(is_unknown)]:
-                future = self._asked.pop(request, None)
-                if future is not None and not future.done():
-                    if problem is None:
-                        future.set_result(None)
-                    else:
-                        kind = OutcomeUnknown if is_unknown else ChangeRefused
-                        future.set_exception(kind(problem))
+            case ["steered", int(request), "done", str()]:
+                if (future := self._asked.pop(request, None)) and not future.done():
+                    future.set_result(None)
+            case ["steered", int(request), str(kind), str(problem)] if kind in _KINDS:
+                if (future := self._asked.pop(request, None)) and not future.done():
+                    future.set_exception(_KINDS[kind](problem))
             case _:
                 raise WireError(f"a request to the leader cannot be understood: {content!r:.80}")
 
@@ -117,8 +129,13 @@ class Steering:
 
     async def _add(self, node_id: str, address: str) -> None:
         engine = self._engine
-        if engine.configuration.member(node_id) is not None:
-            raise ChangeRefused(f"{node_id} is a member already")
+        for member in engine.configuration.members:
+            if (member.id, member.raft) == (node_id, address):
+                return  # An earlier copy of this request did it.
+            if node_id == member.id:
+                raise ChangeRefused(f"{node_id} is a member already, at {member.raft}")
+            if address == member.raft:
+                raise ChangeRefused(f"{address} is the address of {member.id} already")
         _check_address(address)
         self._driver.learn(node_id, address)
         try:
@@ -143,7 +160,7 @@ class Steering:
     async def _remove(self, node_id: str) -> None:
         engine = self._engine
         if engine.configuration.member(node_id) is None:
-            raise ChangeRefused(f"{node_id} is not a member")
+            raise MemberUnknown(f"{node_id} is not a member")
         if len(engine.configuration.members) == 1:
             raise ChangeRefused(f"{node_id} is the only member")
         if node_id == engine.node_id:
@@ -201,9 +218,8 @@ class Steering:
             await self._do(what, arguments)
         except QuorateError as error:
             problem = error
-        is_unknown = isinstance(problem, OutcomeUnknown)
-        told = None if problem is None else str(problem)
-        self._driver.tell(peer, ["steered", request, told, is_unknown])
+        told = ["done", ""] if problem is None else [_kind_of(problem), str(problem)]
+        self._driver.tell(peer, ["steered", request, *told])
 
     async def _until(self, holds: Callable[[], object]) -> None:
         while not holds():
@@ -228,3 +244,7 @@ def _check_address(address: str) -> None:
         host, port = "", 0
     if not host or not 0 < port < 65_536:
         raise ChangeRefused(f"{address!r:.100} is no host:port to reach a node at")
+
+
+def _kind_of(error: QuorateError) -> str:
+    return next((kind for kind, type_ in _KINDS.items() if isinstance(error, type_)), "refused")

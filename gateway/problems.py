@@ -18,6 +18,7 @@ from cluster.errors import (
     ChangeRefused,
     EntriesGone,
     EventsLost,
+    MemberUnknown,
     NotCaughtUp,
     NotCommitted,
     OutcomeUnknown,
@@ -165,6 +166,8 @@ def of_error(error: QuorateError) -> Problem:
         return Problem("outcome_unknown", str(error))
     if isinstance(error, NotCaughtUp):
         return Problem("not_caught_up", str(error))
+    if isinstance(error, MemberUnknown):
+        return Problem("member_unknown", str(error))
     if isinstance(error, ChangeRefused):
         return Problem("change_refused", str(error))
     if isinstance(error, EntriesGone):

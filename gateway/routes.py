@@ -10,6 +10,7 @@ from aiohttp import web
 from gateway import (
     dead_letters,
     events,
+    members,
     node_pages,
     operations,
     queues,
@@ -68,6 +69,9 @@ ROUTES: tuple[Route, ...] = (
     Route("health", "GET", "/health", node_pages.health),
     Route("cluster", "GET", "/cluster", node_pages.cluster),
     Route("cluster_log", "GET", "/cluster/log", node_pages.cluster_log),
+    Route("add_member", "POST", "/cluster/members", members.add),
+    Route("remove_member", "DELETE", "/cluster/members/{id}", members.remove),
+    Route("change_leader", "POST", "/cluster/leader", members.lead),
     Route("livez", "GET", "/livez", node_pages.livez),
     Route("readyz", "GET", "/readyz", node_pages.readyz),
 )

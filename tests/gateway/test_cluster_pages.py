@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from cluster.replica import Replica
+from gateway import members
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,3 +86,71 @@ async def test_what_the_log_no_longer_has_is_gone_and_its_first_entry_is_named(
     status, page = await call(http, "GET", f"/cluster/log?from={problem['first']}")
     assert status == 200
     assert page["entries"][0]["index"] == page["first"] == problem["first"]
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, ["id", "raft"]),
+        ({"id": "no id!", "raft": "127.0.0.1:7601"}, ["id"]),
+        ({"id": "node2", "raft": "127.0.0.1"}, ["raft"]),
+        ({"id": "node2", "raft": "127.0.0.1:70000"}, ["raft"]),
+        ({"id": "node2", "raft": "127.0.0.1:0"}, ["raft"]),
+        ({"id": "node2", "raft": "http://127.0.0.1:7601"}, ["raft"]),
+        ({"id": "node2", "raft": "127.0.0.1:7601", "wait": -1}, ["wait"]),
+        ({"id": "node2", "raft": "127.0.0.1:7601", "vote": True}, ["vote"]),
+    ],
+)
+async def test_a_member_that_cannot_be_is_named(
+    http: aiohttp.ClientSession, body: dict[str, object], fields: list[str]
+) -> None:
+    status, problem = await call(http, "POST", "/cluster/members", json=body)
+
+    assert (status, problem["code"]) == (422, "invalid")
+    assert [error["field"] for error in problem["errors"]] == fields
+
+
+async def test_what_cannot_be_changed_is_refused_with_the_reason(
+    http: aiohttp.ClientSession, replica: Replica
+) -> None:
+    raft = replica.settings.members["node1"]
+
+    async def refused(method: str, path: str, **body: object) -> tuple[int, str, str]:
+        status, problem = await call(http, method, path, json=body or None)
+        return status, problem["code"], problem["detail"]
+
+    assert await refused("POST", "/cluster/members", id="node1", raft="127.0.0.1:1") == (
+        *(409, "change_refused", f"node1 is a member already, at {raft}"),
+    )
+    assert await refused("POST", "/cluster/members", id="node2", raft=raft) == (
+        *(409, "change_refused", f"{raft} is the address of node1 already"),
+    )
+    assert await refused("DELETE", "/cluster/members/node9") == (
+        *(404, "member_unknown", "node9 is not a member"),
+    )
+    assert await refused("DELETE", "/cluster/members/node1") == (
+        *(409, "change_refused", "node1 is the only member"),
+    )
+    assert await refused("POST", "/cluster/leader", to="node9") == (
+        *(409, "change_refused", "node9 is not a member that could lead now"),
+    )
+
+
+async def test_a_member_that_does_not_come_in_time_may_come_yet(
+    http: aiohttp.ClientSession, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "PROPOSE_TIMEOUT_SECONDS", 0.1)
+    body = {"id": "node2", "raft": f"127.0.0.1:{free_port}", "wait": 0.1}
+
+    status, problem = await call(http, "POST", "/cluster/members", json=body)
+
+    assert (status, problem["code"]) == (504, "outcome_unknown")
+
+
+async def test_what_was_done_is_done_again(http: aiohttp.ClientSession, replica: Replica) -> None:
+    member = {"id": "node1", "raft": replica.settings.members["node1"]}
+
+    added = await call(http, "POST", "/cluster/members", json=member)
+    leads = await call(http, "POST", "/cluster/leader", json={"to": "node1"})
+
+    assert added == leads == (200, {"success": True})

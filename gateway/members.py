@@ -1,0 +1,74 @@
+"""The calls that change the cluster itself: a member in, one out, and who leads.
+
+Any node may be asked; the leader does it. To repeat what was done is as good as done.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cluster.replica import PROPOSE_TIMEOUT_SECONDS
+from gateway import checks, queries
+from gateway.calls import Call, Reply
+from gateway.fields import Field, Shape
+from gateway.schema import WAIT_SECONDS_MAX
+
+_ADDRESS = r"(\[[0-9A-Fa-f:.]{2,45}\]|[^\s:/\[\]]{1,253}):[0-9]{1,5}"
+_PORT_MAX = 65_535
+
+
+def _read_address(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(_ADDRESS, value):
+        port = int(value.rpartition(":")[2])
+        if 1 <= port <= _PORT_MAX:
+            return value
+    raise checks.refused("must be an address such as 127.0.0.1:7600")
+
+
+NODE_ID = Field("id", checks.name(), "The new node's own id.", is_required=True)
+RAFT = Field(
+    "raft",
+    checks.Check(_read_address, {"type": "string", "pattern": f"^{_ADDRESS}$"}),
+    "Where the others reach it: host:port.",
+    is_required=True,
+)
+WAIT = Field(
+    "wait",
+    checks.thousandths(0, 1e12),
+    "Seconds to wait until it has caught up and counts; more than 60 are never waited.",
+    default=WAIT_SECONDS_MAX,
+)
+TO = Field("to", checks.name(), "Who is to lead; left out: the member that is furthest.")
+MEMBER = Shape("NewMember", NODE_ID, RAFT, WAIT)
+LEADER = Shape("NewLeader", TO)
+
+DONE = {"success": True}
+
+
+async def add(call: Call) -> Reply:
+    """`POST /cluster/members`: a node that runs already catches up, and then counts."""
+    queries.nothing(call.query)
+    members = await call.parse(lambda body: MEMBER.read(body.value))
+    members.close()
+    # The leader gives up on its own after these 60 seconds, and then says why.
+    wait_seconds = min(members[WAIT] / 1000, WAIT_SECONDS_MAX) + PROPOSE_TIMEOUT_SECONDS
+    replica = call.service.replica
+    await replica.add_member(members[NODE_ID], members[RAFT], timeout_seconds=wait_seconds)
+    return Reply(DONE)
+
+
+async def remove(call: Call) -> Reply:
+    """`DELETE /cluster/members/{id}`: its vote is no longer needed, and no longer counts."""
+    queries.nothing(call.query)
+    replica = call.service.replica
+    await replica.remove_member(call.path["id"], timeout_seconds=PROPOSE_TIMEOUT_SECONDS)
+    return Reply(DONE)
+
+
+async def lead(call: Call) -> Reply:
+    """`POST /cluster/leader`: leadership is handed over, with nothing lost and no election."""
+    queries.nothing(call.query)
+    members = await call.parse(lambda body: LEADER.read(body.value), empty={})
+    members.close()
+    await call.service.replica.change_leader(members.get(TO, None))
+    return Reply(DONE)
