@@ -177,9 +177,13 @@ def _member(member: MemberStatus) -> dict[str, object]:
         "http": member.http,
         "role": member.role.value if member.role else None,
         "match_index": member.match_index,
-        "last_contact": member.last_contact_seconds,
+        "last_contact": _seconds(member.last_contact_seconds),
         "reachable": member.is_reachable,
     }
+
+
+def _seconds(measured: float | None) -> float | None:
+    return None if measured is None else round(measured, 3)
 
 
 def _backoff(backoff: Backoff) -> Mapping[str, object]:

@@ -34,7 +34,7 @@ COMMANDS = {
     "task": Home("node.commands.queue", "show_task", "Show one task"),
     "tasks": Home("node.commands.queue", "list_tasks", "List tasks, newest first"),
     "workers": Home("node.commands.queue", "list_workers", "List workers"),
-    "cluster": Home("node.commands.queue", "show_cluster", "Show a node's view of the cluster"),
+    "cluster": Home("node.commands.cluster", "cluster", "Show the nodes, or change who they are"),
 }
 
 

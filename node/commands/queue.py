@@ -1,10 +1,8 @@
-"""`quorate submit`, `task`, `tasks`, `workers`, `cluster`: a client of any gateway."""
+"""`quorate submit`, `task`, `tasks`, `workers`: a client of any gateway."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
@@ -12,9 +10,9 @@ import click
 from gateway.caller import Object
 from gateway.client import Client
 from gateway.submissions import Submission
+from node.commands.asking import with_client
 from node.commands.options import json_option, option, patience_option, url_option
 from node.commands.output import as_json, print_object, print_table
-from node.config import parse_urls
 
 FINAL = frozenset({"completed", "failed", "cancelled", "expired"})
 NOBODY_SECONDS = 2.0  # After which a task that no worker could take is worth a word.
@@ -69,7 +67,7 @@ def submit(
             click.echo(f"quorate: {_nobody(task)}; waiting on", err=True)
         return _show_end(await _finished(client, task["id"]), wants_json=wants_json)
 
-    return _with_client(url, patience, work)
+    return with_client(url, patience, work)
 
 
 @click.command("task")
@@ -86,7 +84,7 @@ def show_task(*, task_id: str, waits: bool, url: str, patience: float, wants_jso
         print_object(task, wants_json=wants_json)
         return 0
 
-    return _with_client(url, patience, work)
+    return with_client(url, patience, work)
 
 
 @click.command("tasks")
@@ -115,7 +113,7 @@ def list_tasks(
         )
         return 0
 
-    return _with_client(url, patience, work)
+    return with_client(url, patience, work)
 
 
 @click.command("workers")
@@ -134,38 +132,7 @@ def list_workers(*, url: str, patience: float, wants_json: bool) -> int:
         )
         return 0
 
-    return _with_client(url, patience, work)
-
-
-@click.command("cluster")
-@url_option
-@patience_option
-@json_option
-def show_cluster(*, url: str, patience: float, wants_json: bool) -> int:
-    """Show how one node sees the cluster; exit status 1 when it sees no quorum."""
-
-    async def work(client: Client) -> int:
-        view = await client.cluster()
-        if wants_json:
-            click.echo(as_json(view))
-        else:
-            print_object({name: value for name, value in view.items() if name != "members"})
-            print_table(
-                view["members"],
-                ("id", "role", "raft", "http", "reachable", "match_index"),
-                least_first=("match_index", "raft", "http"),
-            )
-        return 0 if view["quorum"] else 1
-
-    return _with_client(url, patience, work)
-
-
-def _with_client(url: str, patience: float, work: Callable[[Client], Awaitable[int]]) -> int:
-    async def run() -> int:
-        async with Client(parse_urls(url), patience_seconds=patience) as client:
-            return await work(client)
-
-    return asyncio.run(run())
+    return with_client(url, patience, work)
 
 
 async def _finished(client: Client, task_id: str) -> Object:
