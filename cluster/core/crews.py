@@ -52,7 +52,7 @@ class Crew:
 
     def best(self) -> Lane | None:
         """The lane whose first task goes first, of all that it serves, while a member has room."""
-        if self.available.first() is None:
+        if self.available.first is None:
             return None
         markets = self.markets
         if len(markets) == 1:
@@ -143,7 +143,7 @@ class Crews:
                 self._attend(crew, market)
         lane = ready.add(market, task)
         for crew in market.crews:
-            if crew.available.first() is not None:
+            if crew.available.first is not None:
                 self.fresh[lane] = None
                 return
 

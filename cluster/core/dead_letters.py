@@ -47,7 +47,7 @@ class DeadLetters:
 
     def first(self) -> Task | None:
         """The one that has been dead for longest."""
-        return self._tasks.first()
+        return self._tasks.first
 
     def after(self, turn: int) -> Iterator[Task]:
         """Those with later turns than *turn*, in order. Nothing may change meanwhile."""

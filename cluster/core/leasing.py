@@ -37,7 +37,8 @@ def grant(state: State, task: Task, worker: Worker) -> None:
         state.bytes_used -= sizes.blob_bytes(run.progress)
         run.progress = run.progress_content_type = None
     lifecycle.move(state, task, PROCESSING)
-    set_timeout(state, task)
+    if task.kind.policy.timeout_ms is not None:
+        set_timeout(state, task, task.kind.policy.timeout_ms)
     worker.leases[token] = task.id
     state.bytes_used += sizes.LEASE_BYTES
     worker.newest_token = token
@@ -45,12 +46,9 @@ def grant(state: State, task: Task, worker: Worker) -> None:
     state.happened("leased", task, worker.id, run.attempts + 1)
 
 
-def set_timeout(state: State, task: Task) -> None:
-    """See to it that a running task is ended when it has run too long, if that can be."""
+def set_timeout(state: State, task: Task, timeout_ms: int) -> None:
+    """See to it that a running task is ended when it has run too long."""
     run = task.run
-    timeout_ms = task.kind.policy.timeout_ms
-    if timeout_ms is None:
-        return
     assert run is not None, "a running task has a run"
     assert run.leased_at_ms is not None, "a running task was leased once"
     run.timeout = due_key(run.leased_at_ms + timeout_ms, task.number)

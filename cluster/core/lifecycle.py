@@ -113,22 +113,24 @@ def timer_of(task: Task) -> int | None:
         due_ms = task.expires_at_ms
     elif status is SCHEDULED:
         due_ms = task.run_at_ms
+    elif status is RETRYING:
+        due_ms = _due_while_retrying(task)
     else:
         run = task.run
-        assert run is not None, "what is retried or has ended has a run"
-        due_ms = _due_after_run(task, run)
+        assert run is not None, "what has ended has a run"
+        assert run.finished_at_ms is not None, "what has ended has an end"
+        due_ms = run.finished_at_ms + task.kind.policy.retention_ms
     return None if due_ms is None else due_key(due_ms, task.number)
 
 
-def _due_after_run(task: Task, run: Run) -> int:
-    """When a retry is due, or what comes first of it and the expiry; or when the removal is."""
-    if task.status is RETRYING:
-        assert run.retry_at_ms is not None, "a retrying task has its next moment"
-        if task.expires_at_ms is None:
-            return run.retry_at_ms
-        return min(run.retry_at_ms, task.expires_at_ms)
-    assert run.finished_at_ms is not None, "a finished task has an end"
-    return run.finished_at_ms + task.kind.policy.retention_ms
+def _due_while_retrying(task: Task) -> int:
+    """When the next attempt is due, or the expiry if that comes first."""
+    run = task.run
+    assert run is not None, "what is retried has a run"
+    assert run.retry_at_ms is not None, "a retrying task has its next moment"
+    if task.expires_at_ms is None:
+        return run.retry_at_ms
+    return min(run.retry_at_ms, task.expires_at_ms)
 
 
 def is_expired(state: State, task: Task) -> bool:

@@ -145,8 +145,9 @@ class Loader:
         task.kind.home.submitted(task.status)
         lifecycle.set_timer(state, task)
         lifecycle.enter(state, task)
-        if task.status is TaskStatus.PROCESSING:
-            leasing.set_timeout(state, task)
+        timeout_ms = task.kind.policy.timeout_ms
+        if task.status is TaskStatus.PROCESSING and timeout_ms is not None:
+            leasing.set_timeout(state, task, timeout_ms)
 
     def _some_workers(self, *columns: Any) -> None:
         state = self._machine.state

@@ -62,7 +62,7 @@ def _serve(state: State, lane: Lane, token_max: int) -> bool:
     worker = least_loaded(lane)
     if worker is None or state.newest_token == token_max:
         return False
-    task = lane.tasks.first()
+    task = lane.tasks.first
     assert task is not None, "a lane with a turn has a task"
     if task.expires_at_ms is None or not lifecycle.is_expired(state, task):
         leasing.grant(state, task, worker)
@@ -78,7 +78,7 @@ def least_loaded(lane: Lane) -> Worker | None:
     """The worker that takes the lane's next task, if one has room."""
     best: Worker | None = None
     for crew in lane.market.crews:
-        worker = crew.available.first()
+        worker = crew.available.first
         if worker is None or crew.node.is_suspended or not crew.serves(lane.type):
             continue
         if best is None or by_seat(worker) < by_seat(best):

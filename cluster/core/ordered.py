@@ -19,9 +19,10 @@ R = TypeVar("R")
 class Ordered(Generic[R]):
     """Records by ascending key. No two have the same; none changes its key while it is in here."""
 
-    __slots__ = ("_blocks", "_floors", "_key")
+    __slots__ = ("_blocks", "_floors", "_key", "first")
 
     def __init__(self, key: Callable[[R], Any]) -> None:
+        self.first: R | None = None  # The record with the least key: what is asked for most.
         self._key = key
         self._blocks: list[list[R]] = []
         self._floors: list[Any] = []  # Of each block: no key in it is less, but in the first.
@@ -32,11 +33,6 @@ class Ordered(Generic[R]):
     def __iter__(self) -> Iterator[R]:
         for block in self._blocks:
             yield from block
-
-    def first(self) -> R | None:
-        """The record with the least key."""
-        blocks = self._blocks
-        return blocks[0][0] if blocks else None
 
     def before(self, bound: Any) -> Iterator[R]:
         """The records with keys less than *bound*, the greatest first.
@@ -64,9 +60,14 @@ class Ordered(Generic[R]):
         """Put *record* where it belongs."""
         blocks = self._blocks
         key = self._key(record)
-        last = blocks[-1] if blocks else None
-        if last is None or self._key(last[-1]) < key:
-            if last is not None and len(last) < BLOCK_RECORDS:
+        if not blocks:
+            blocks.append([record])
+            self._floors.append(key)
+            self.first = record
+            return
+        last = blocks[-1]
+        if self._key(last[-1]) < key:
+            if len(last) < BLOCK_RECORDS:
                 last.append(record)
             else:
                 blocks.append([record])
@@ -76,6 +77,7 @@ class Ordered(Generic[R]):
         at = self._block_of(key)
         block = blocks[at]
         insort(block, record, key=self._key)
+        self.first = blocks[0][0]
         if len(block) >= 2 * BLOCK_RECORDS:
             blocks.insert(at + 1, block[BLOCK_RECORDS:])
             self._floors.insert(at + 1, self._key(block[BLOCK_RECORDS]))
@@ -96,9 +98,12 @@ class Ordered(Generic[R]):
         if not block:
             del blocks[at]
             del self._floors[at]
+        if record is self.first:
+            self.first = blocks[0][0] if blocks else None
 
     def drain(self) -> Iterator[None]:
         """Let everything go, some hundreds of records a step."""
+        self.first = None
         self._floors.clear()
         while self._blocks:
             self._blocks.pop()

@@ -50,7 +50,7 @@ class Queue:
         """The place of the task that became pending before all others."""
         oldest = None
         for priority, level in self.pending.items():
-            task = level.first()
+            task = level.first
             if task is not None:
                 place = task.turn - turn_of(0, priority)
                 oldest = place if oldest is None else min(oldest, place)

@@ -61,7 +61,7 @@ class Lane:
 
     def publish(self) -> bool:
         """Tell the market that another task has become the first, or that none is left: False."""
-        first = self.tasks.first()
+        first = self.tasks.first
         turn = None if first is None else first.turn
         market = self.market
         if turn is not None and self.turn is not None and len(market.lanes) == 1:
@@ -93,7 +93,7 @@ class Market:
         if self.is_paused:
             return None
         if not types or not self.lanes:
-            return self.heads.first()
+            return self.heads.first
         lanes = [self.lanes[type_] for type_ in types if type_ in self.lanes]
         return min(lanes, key=by_turn, default=None)
 

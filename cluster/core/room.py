@@ -60,7 +60,7 @@ def next_evicted(state: State) -> Task | None:
 
 
 def _first_rested(space: Space) -> Task | None:
-    return space.rested.first()
+    return space.rested.first
 
 
 def _first_dead(space: Space) -> Task | None:

@@ -76,7 +76,7 @@ def run_bytes(run: Run) -> int:
     """Of what is known of a task's runs."""
     size = RUN_BYTES + timeline_bytes(run.timeline)
     if run.result is not None:
-        size += blob_bytes(run.result)
+        size += BLOB_BYTES + len(run.result)
     if run.progress is not None:
         size += blob_bytes(run.progress)
     return size if run.error is None else size + text_bytes(run.error)
@@ -84,7 +84,7 @@ def run_bytes(run: Run) -> int:
 
 def timeline_bytes(timeline: timelines.Packed) -> int:
     """Of a task's later transitions, with the errors that they tell."""
-    errors = timelines.errors(timeline)
+    errors = timeline[timelines.ERRORS]
     size = ENTRY_BYTES * len(errors)
     if errors.count(None) == len(errors):
         return size

@@ -8,6 +8,8 @@ from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_o
 from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, Idempotency, NewTask, Task
 from cluster.core.state import State
 
+_new = tuple.__new__  # A third of the time that `SubmittedTask(…)` takes.
+
 
 def submit(state: State, command: Submit) -> Submitted | Refused:
     """Take in what is new; what is known stays as it is.
@@ -28,7 +30,7 @@ def submit(state: State, command: Submit) -> Submitted | Refused:
     return Submitted(
         tuple(
             [
-                SubmittedTask(task_id, None if task is None else task.status, is_known)
+                _new(SubmittedTask, (task_id, None if task is None else task.status, is_known))
                 for task_id, task, is_known in taken
             ]
         )
@@ -131,12 +133,13 @@ def _run_at_ms(new: NewTask, now_ms: int) -> int | None:
 
 
 def _take_in(state: State, new: NewTask) -> Task:
-    task_id, payload, plain, _, _, extras, idempotency = new
+    task_id, payload, plain, delay_ms, run_at_ms, extras, idempotency = new
     if idempotency is not None:
         _remember(state, new, idempotency)
     now_ms = state.now.wall_ms
     kind = room.share(state, plain)
-    run_at_ms = _run_at_ms(new, now_ms)
+    if delay_ms > 0:
+        run_at_ms = _run_at_ms(new, now_ms)
     is_early = run_at_ms is not None and run_at_ms > now_ms
     status = SCHEDULED if is_early else PENDING
     state.newest_number = number = state.newest_number + 1
@@ -151,7 +154,8 @@ def _take_in(state: State, new: NewTask) -> Task:
     space.listing.add(task)
     space.tally.submitted(status)
     kind.home.submitted(status)
-    lifecycle.set_timer(state, task)
+    if is_early or ttl_ms is not None:
+        lifecycle.set_timer(state, task)
     lifecycle.enter(state, task)
     state.happened("submitted", task)
     return task

@@ -56,7 +56,7 @@ def next_cluster_ms(state: State) -> int | None:
         moments.append(state.now.cluster_ms if is_lost else sessions.deadline_ms(state, worker))
     if state.lost:
         moments.append(next(iter(state.lost.values())).deadline_ms)
-    first = state.timeouts.first()
+    first = state.timeouts.first
     if first is not None:
         moments.append(due_ms(by_timeout(first)))
     return min(moments, default=None)
@@ -64,7 +64,7 @@ def next_cluster_ms(state: State) -> int | None:
 
 def next_wall_ms(state: State) -> int | None:
     """The wall time at which something is due next."""
-    task = state.timers.first()
+    task = state.timers.first
     timer_ms = None if task is None else due_ms(by_timer(task))
     moments = [ms for ms in (timer_ms, state.keys.next_ms()) if ms is not None]
     return min(moments, default=None)
@@ -72,7 +72,7 @@ def next_wall_ms(state: State) -> int | None:
 
 def _time_out(state: State) -> bool:
     """End a run that took too long. The worker learns it as a lost lease."""
-    task = state.timeouts.first()
+    task = state.timeouts.first
     if task is None or due_ms(by_timeout(task)) > state.now.cluster_ms:
         return False
     worker = leasing.take_back(state, task)
@@ -132,7 +132,7 @@ def _forget_key(state: State) -> bool:
 
 def _ring(state: State) -> bool:
     """Do what one task's timer was set for."""
-    task = state.timers.first()
+    task = state.timers.first
     if task is None or due_ms(by_timer(task)) > state.now.wall_ms:
         return False
     if task.status.is_final:

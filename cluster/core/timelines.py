@@ -26,6 +26,7 @@ LEAVE_NO_ENTRY = ("progress", "removed")
 _FIELDS = 8
 _KIND = 3
 _WORKER = 4
+ERRORS = slice(_FIELDS, None, _FIELDS)  # Where the entries' errors are, None where there is none.
 LENGTH_MAX = len(EMPTY) + (ENTRIES_MAX - 1) * _FIELDS
 _STATUS_AFTER: Mapping[str, TaskStatus] = MappingProxyType(
     {
@@ -87,8 +88,3 @@ def entries(timeline: Packed) -> Iterator[Entry]:
 def dropped(timeline: Packed) -> int:
     """How many entries went, between the submission and the oldest that is kept."""
     return int(timeline[0])
-
-
-def errors(timeline: Packed) -> tuple[str | None, ...]:
-    """The error that each entry tells, or None: as many as there are entries."""
-    return timeline[_FIELDS::_FIELDS]

@@ -129,7 +129,7 @@ FAULTS = {
         {("a", "b", ()): Market(("a", "b", ()), is_paused=False)}
     ),
     "still found by its queue": lambda s: s.ready.by_queue["default", "y"].append(None),
-    "waits waits in 0 lanes": lambda s: lane(s).tasks.remove(lane(s).tasks.first()),
+    "waits waits in 0 lanes": lambda s: lane(s).tasks.remove(lane(s).tasks.first),
     "waits has place 99 of ": lambda s: setattr(task(s, "waits"), "turn", turn_of(99, 4)),
     "two tasks wait for the same turn": lambda s: setattr(
         task(s, "waits"), "turn", task(s, "unserved").turn
@@ -158,8 +158,8 @@ FAULTS = {
     "node n1 does not know its crews": lambda s: s.crews.nodes["n1"].crews.clear(),
     "waits, and worker w has room": lambda s: s.crews.seat(worker(s), 1) or s.crews.fresh.clear(),
     "waits has timer 7 instead of": lambda s: setattr(task(s, "waits"), "timer", 7),
-    "the timers are not the tasks'": lambda s: s.timers.remove(s.timers.first()),
-    "the timeouts are not the running tasks'": lambda s: s.timeouts.remove(s.timeouts.first()),
+    "the timers are not the tasks'": lambda s: s.timers.remove(s.timers.first),
+    "the timeouts are not the running tasks'": lambda s: s.timeouts.remove(s.timeouts.first),
     "the sessions are not the workers": lambda s: s.sessions.clear(),
     "not in order of their deadlines": lambda s: s.sessions.update(
         {99: type(worker(s))(**{**fields_of(worker(s)), "deadline_ms": 0})}

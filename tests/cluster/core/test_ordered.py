@@ -33,7 +33,7 @@ def test_it_holds_what_was_added_and_not_removed_in_order(steps):
 
     assert list(ordered) == sorted(model)
     assert len(ordered) == len(model)
-    assert ordered.first() == min(model, default=None)
+    assert ordered.first == min(model, default=None)
 
 
 def test_many_entries_stay_in_order_wherever_they_are_added():

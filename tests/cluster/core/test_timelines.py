@@ -185,8 +185,8 @@ def test_what_is_no_timeline_is_not_loaded(timeline):
 def test_a_timeline_tells_its_entries_errors():
     timeline = packed([released(1, "xxx"), released(2), released(3, "yy")])
 
-    assert timelines.errors(EMPTY) == ()
-    assert timelines.errors(timeline) == ("xxx", None, "yy")
+    assert EMPTY[timelines.ERRORS] == ()
+    assert timeline[timelines.ERRORS] == ("xxx", None, "yy")
 
 
 def test_every_kind_of_event_about_a_task_is_told_or_left_out():
