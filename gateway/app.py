@@ -162,6 +162,7 @@ async def _close(app: web.Application) -> None:
     if door.service is None or door.reader is None:
         return
     await door.service.polls.close()
+    await door.service.sessions.close()
     door.reader.cancel()
     try:
         await door.reader

@@ -6,19 +6,16 @@ handler, so that each operation is written once.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeVar
 
-from gateway.encoding import Format, draft
+from gateway.encoding import Format
 from gateway.ids import normalized
 from gateway.problems import Problem
 from gateway.service import Service
 
 T = TypeVar("T")
-
-INLINE_BYTES_MAX = 64 << 10  # More is decoded or encoded on a thread, so that the loop goes on.
 
 
 class Reply(NamedTuple):
@@ -83,11 +80,3 @@ class Call(ABC):
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
-
-
-async def written(value: object, format_: Format) -> bytes:
-    """*value*, which may hold stored payloads, as bytes; what takes long is done on a thread."""
-    body = draft(value, format_)
-    if body.rewritten_bytes <= INLINE_BYTES_MAX:
-        return body.filled()
-    return await asyncio.to_thread(body.filled)

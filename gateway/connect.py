@@ -13,15 +13,16 @@ from typing import TypeVar
 
 from aiohttp import WSMsgType, web
 
-from gateway import frames, problems
-from gateway.calls import INLINE_BYTES_MAX, Body, Call, written
+from gateway import frames, problems, schema
+from gateway.calls import Body, Call, Reply
 from gateway.encoding import Format
 from gateway.exchange import CONTENT_BYTES_MAX
 from gateway.frames import MESSAGE_BYTES_MAX, PROTOCOL, Called, Misframed
-from gateway.named_calls import Asked, operation_of
+from gateway.named_calls import Asked, Operation, operation_of
 from gateway.outbox import Outbox
 from gateway.problems import Problem
 from gateway.service import Service
+from gateway.writing import INLINE_BYTES_MAX, written
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ class ServedConnection:
         self._socket = socket
         self._outbox = Outbox()
         self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._offer = Operation(self._take_offer, ("id",), has_body=True)
 
     async def serve(self) -> None:
         """Take messages and answer their calls, until either end closes."""
@@ -93,6 +95,7 @@ class ServedConnection:
         except Misframed as error:
             await self._socket.close(code=error.close_code, message=error.reason)
         finally:
+            self._service.sessions.end(self._outbox)
             for task in (writing, *self._in_flight.values()):
                 task.cancel()
             await asyncio.gather(writing, *self._in_flight.values(), return_exceptions=True)
@@ -147,12 +150,19 @@ class ServedConnection:
             del self._in_flight[called.number]
 
     async def _reply(self, called: Called, *, is_large: bool) -> bytes:
-        operation = operation_of(called.name)
+        operation = self._offer if called.name == "offer" else operation_of(called.name)
         call = FrameCall(self._service, operation.asked(called), is_large=is_large)
         reply = await operation.handler(call)
         await self._outbox.room()
         value = await written(reply.value, Format.MSGPACK)
         return frames.packed_reply(called.number, reply.status, value, _index(reply.headers))
+
+    async def _take_offer(self, call: Call) -> Reply:
+        """Serve a worker through this connection from now on; no route does that."""
+        worker_id = call.path_id("worker_unknown")
+        offering = await call.parse(lambda body: schema.offering(body.value))
+        index = await self._service.sessions.offer(worker_id, offering, self._outbox)
+        return Reply({"success": True}, headers={"Quorate-Applied-Index": str(index)})
 
     def _reply_problem(self, number: int, problem: Problem) -> None:
         value = frames.packed(problem.body())

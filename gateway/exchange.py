@@ -10,10 +10,11 @@ from aiohttp import web
 
 from gateway import accepting
 from gateway.bulk import LINES, decode_bulk
-from gateway.calls import INLINE_BYTES_MAX, Body, Call, Handler, written
+from gateway.calls import Body, Call, Handler
 from gateway.encoding import Format, Undecodable, decode, json_bytes_min
 from gateway.problems import FieldError, Problem, invalid, too_large
 from gateway.service import Service
+from gateway.writing import INLINE_BYTES_MAX, written
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ Times are RFC 3339 in UTC with milliseconds, durations seconds, fractions plain 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cluster.core.model import Backoff, Lease
 from cluster.core.queries import Progress, TaskTimeline, TaskView, WorkerView
@@ -51,22 +51,10 @@ def task(view: TaskView) -> dict[str, object]:
     }
 
 
-def lease(given: Lease, progress: Progress | None) -> dict[str, object]:
-    """A task in a worker's hands: what it needs to run it, or to go on where a run stopped."""
-    return {
-        "id": given.task_id,
-        "lease_token": given.token,
-        "attempt": given.attempt,
-        "type": given.type,
-        "data": Stored(given.payload, given.content_type),
-        "queue": given.queue,
-        "priority": given.priority,
-        "timeout": number(given.timeout_ms),
-        "meta": dict(given.meta),
-        "traceparent": given.traceparent,
-        "cancel_requested": given.cancel_requested,
-        "progress": None if progress is None else Stored(progress.progress, progress.content_type),
-    }
+def leases(given: Iterable[Lease], progress: Iterable[Progress]) -> list[dict[str, object]]:
+    """Tasks in a worker's hands, with what was reported of them."""
+    reported = {told.lease_token: told for told in progress}
+    return [_lease(each, reported.get(each.token)) for each in given]
 
 
 def worker(view: WorkerView) -> dict[str, object]:
@@ -199,3 +187,21 @@ def _outcome(payload: bytes | None, content_type: str | None) -> object:
     if payload is None or content_type is None:
         return None
     return Stored(payload, content_type)
+
+
+def _lease(given: Lease, progress: Progress | None) -> dict[str, object]:
+    """A task in a worker's hands: what it needs to run it, or to go on where a run stopped."""
+    return {
+        "id": given.task_id,
+        "lease_token": given.token,
+        "attempt": given.attempt,
+        "type": given.type,
+        "data": Stored(given.payload, given.content_type),
+        "queue": given.queue,
+        "priority": given.priority,
+        "timeout": number(given.timeout_ms),
+        "meta": dict(given.meta),
+        "traceparent": given.traceparent,
+        "cancel_requested": given.cancel_requested,
+        "progress": None if progress is None else Stored(progress.progress, progress.content_type),
+    }

@@ -36,6 +36,14 @@ class Wanted(NamedTuple):
     request_id: str | None
 
 
+class Offering(NamedTuple):
+    """A worker's standing offer: to hold so many tasks, and which leases it holds now."""
+
+    epoch: int
+    slots: int
+    lease_tokens: tuple[int, ...] | None  # None: those that it was given here.
+
+
 def new_task(
     body: object, headers: Mapping[str, str], standard: SubmitDefaults, written_in: Format
 ) -> NewTask:
@@ -104,6 +112,18 @@ def wanted(body: object) -> Wanted:
     members.close()
     wait_seconds = min(members[shapes.WAIT] / 1000, WAIT_SECONDS_MAX)
     return Wanted(members[shapes.WANTED_MAX], wait_seconds, members.get(shapes.REQUEST_ID, None))
+
+
+def offering(body: object) -> Offering:
+    """What a worker's standing offer says."""
+    members = shapes.OFFER.read(body)
+    members.close()
+    tokens = members.get(shapes.HELD, None)
+    return Offering(
+        members[shapes.EPOCH],
+        members[shapes.OFFERED_SLOTS],
+        None if tokens is None else _distinct(tokens),
+    )
 
 
 def heartbeat(body: object, *, worker_id: str, node: str) -> Heartbeat:

@@ -14,6 +14,7 @@ from gateway.outcomes import accepted
 from gateway.polls import Polls
 from gateway.queries import Reading
 from gateway.readers import Readers
+from gateway.sessions import Sessions
 from gateway.watching import Watching
 
 R = TypeVar("R")
@@ -30,8 +31,10 @@ class Service:
     watching: Watching = field(default_factory=Watching)
     readers: Readers = field(default_factory=Readers)
     polls: Polls = field(init=False)
+    sessions: Sessions = field(init=False)
 
     def __post_init__(self) -> None:
+        self.sessions = Sessions(self.replica, self.watching)
         self.polls = Polls(self.replica, self.watching)
 
     @property

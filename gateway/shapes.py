@@ -14,6 +14,7 @@ from gateway.checks import Check
 from gateway.fields import Field, Shape
 
 SECONDS_MAX = defaults.DELAY_SECONDS_MAX
+EPOCH_MAX = (1 << 62) - 1  # Of an offer over `/connect`: the machine counts two for each.
 LEASES_NAMED_MAX = 10 * SLOTS_MAX  # Tokens that a heartbeat may name, long lost ones among them.
 BATCH_TASKS_MAX = 1_000
 
@@ -128,6 +129,17 @@ WISH = Shape("Wish", WANTED_MAX, WAIT, REQUEST_ID)
 
 LEASE_TOKENS = Field("lease_tokens", _check_tokens, "The leases that it still holds.", default=[])
 HEARTBEAT = Shape("Heartbeat", LEASE_TOKENS)
+
+EPOCH = Field(
+    *("epoch", checks.integer(1, EPOCH_MAX), "Higher with every offer that the worker makes."),
+    is_required=True,
+)
+OFFERED_SLOTS = Field(
+    *("slots", checks.integer(0, SLOTS_MAX), "How many tasks it takes, those it holds included."),
+    is_required=True,
+)
+HELD = Field("lease_tokens", _check_tokens, "The leases that it still holds.")
+OFFER = Shape("Offer", EPOCH, OFFERED_SLOTS, HELD)
 
 # What a worker says of a run.
 

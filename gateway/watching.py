@@ -1,4 +1,4 @@
-"""Watching: one reader of the replica's events, who wakes whoever waits for a task or a worker.
+"""Watching: one reader of the replica's events, who tells whoever waits for a task or a worker.
 
 A bell only says "look again": what happened is read from the state, so a bell rung once too often
 costs a look, and the reader that fell behind rings them all.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from cluster.core.model import Event, TaskStatus
 from cluster.errors import QuorateError
@@ -49,12 +50,22 @@ class Bell:
         return True
 
 
+class Listener(Protocol):
+    """Whoever is told of the events of one task or worker: a bell, or a worker's session."""
+
+    def hear(self, event: Event) -> None:
+        """Take note of what happened."""
+
+    def ring(self) -> None:
+        """Look for what may have happened: some events were missed, or the node is stopping."""
+
+
 class Watching:
-    """The bells, by task id and by worker id."""
+    """Who listens, by task id and by worker id."""
 
     def __init__(self) -> None:
-        self._by_task: dict[str, list[Bell]] = {}
-        self._by_worker: dict[str, list[Bell]] = {}
+        self._by_task: dict[str, list[Listener]] = {}
+        self._by_worker: dict[str, list[Listener]] = {}
         self._is_closed = False
 
     async def run(self, replica: Replica) -> None:
@@ -75,11 +86,11 @@ class Watching:
     def dispatch(self, event: Event) -> None:
         """Let those hear *event* whom it may concern."""
         if event.task_id is not None:
-            for bell in self._by_task.get(event.task_id, ()):
-                bell.hear(event)
+            for listener in self._by_task.get(event.task_id, ()):
+                listener.hear(event)
         if event.worker_id is not None:
-            for bell in self._by_worker.get(event.worker_id, ()):
-                bell.hear(event)
+            for listener in self._by_worker.get(event.worker_id, ()):
+                listener.hear(event)
 
     def close(self) -> None:
         """Ring every bell, now and whenever one is hung up: the node is stopping."""
@@ -89,31 +100,41 @@ class Watching:
     @contextmanager
     def task_ending(self, task_id: str) -> Iterator[Bell]:
         """A bell for the end of a task. It hears what happens from now on."""
-        with self._hung(self._by_task, task_id, Bell(_is_ending)) as bell:
+        bell = Bell(_is_ending)
+        with self._told(self._by_task, task_id, bell):
             yield bell
 
     @contextmanager
     def worker_leasing(self, worker_id: str) -> Iterator[Bell]:
         """A bell for a task leased to the worker, and for the end of its session."""
-        with self._hung(self._by_worker, worker_id, Bell(_is_leasing)) as bell:
+        bell = Bell(_is_leasing)
+        with self._told(self._by_worker, worker_id, bell):
             yield bell
 
     @contextmanager
-    def _hung(self, bells: dict[str, list[Bell]], key: str, bell: Bell) -> Iterator[Bell]:
-        bells.setdefault(key, []).append(bell)
+    def telling(self, worker_id: str, listener: Listener) -> Iterator[None]:
+        """Tell *listener* of all that happens to the worker meanwhile, and to its tasks by it."""
+        with self._told(self._by_worker, worker_id, listener):
+            yield
+
+    @contextmanager
+    def _told(
+        self, listeners: dict[str, list[Listener]], key: str, listener: Listener
+    ) -> Iterator[None]:
+        listeners.setdefault(key, []).append(listener)
         if self._is_closed:
-            bell.ring()
+            listener.ring()
         try:
-            yield bell
+            yield
         finally:
-            bells[key].remove(bell)
-            if not bells[key]:
-                del bells[key]
+            listeners[key].remove(listener)
+            if not listeners[key]:
+                del listeners[key]
 
     def _ring_all(self) -> None:
-        for bells in (*self._by_task.values(), *self._by_worker.values()):
-            for bell in bells:
-                bell.ring()
+        for listeners in (*self._by_task.values(), *self._by_worker.values()):
+            for listener in listeners:
+                listener.ring()
 
 
 def _is_ending(event: Event) -> bool:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from cluster.core.commands import Drain, Leave
-from cluster.core.model import Lease
 from cluster.core.queries import GetWorker, WorkerProgress
 from gateway import queries, render, schema
 from gateway.calls import Call, Reply
 from gateway.outcomes import read_headers, write_headers
 from gateway.problems import Problem
-from gateway.service import Service
 
 HEARTBEATS_PER_LEASE = 3  # Two may be lost on the way without harm.
 
@@ -59,17 +55,9 @@ async def lease(call: Call) -> Reply:
     committed = await call.service.polls.lease(worker_id, wanted)
     if committed is None:
         return Reply({"tasks": []})
-    tasks = await lease_objects(call.service, worker_id, committed.reply, index=committed.index)
+    progress = await call.service.read_after(WorkerProgress(worker_id), committed.index)
+    tasks = render.leases(committed.reply, progress.value)
     return Reply({"tasks": tasks}, headers=write_headers(committed))
-
-
-async def lease_objects(
-    service: Service, worker_id: str, leases: Iterable[Lease], *, index: int
-) -> list[dict[str, object]]:
-    """The leases as the worker reads them, with what was reported of their tasks by *index*."""
-    answered = await service.read_after(WorkerProgress(worker_id), index)
-    progress = {told.lease_token: told for told in answered.value}
-    return [render.lease(given, progress.get(given.token)) for given in leases]
 
 
 async def heartbeat(call: Call) -> Reply:

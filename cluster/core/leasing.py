@@ -7,6 +7,8 @@ leased anew, because the worker may only have been slow and the work may be done
 
 from __future__ import annotations
 
+import itertools
+
 from cluster.core import lifecycle, sizes
 from cluster.core.commands import Refusal, Refused
 from cluster.core.model import (
@@ -104,9 +106,14 @@ def room_of(worker: Worker) -> int:
 def held_by(state: State, worker: Worker, *, above: int = 0) -> tuple[Lease, ...]:
     """The leases of *worker* with tokens above *above*, in the order they were given."""
     tasks = state.spaces[worker.namespace].tasks
-    return tuple(
-        lease_of(tasks[task_id], token) for token, task_id in worker.leases.items() if token > above
-    )
+    return tuple(lease_of(tasks[task_id], token) for token, task_id in newer(worker, above))
+
+
+def newer(worker: Worker, above: int) -> list[tuple[int, str]]:
+    """Token and task of the leases of *worker* with tokens above *above*; looks at no others."""
+    found = list(itertools.takewhile(lambda held: held[0] > above, reversed(worker.leases.items())))
+    found.reverse()
+    return found
 
 
 def lease_of(task: Task, token: int) -> Lease:

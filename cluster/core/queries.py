@@ -79,6 +79,7 @@ class WorkerView(NamedTuple):
     started_at_ms: int
     last_heartbeat_ms: int
     node: str
+    epoch: int  # Of the newest offer that was taken.
 
 
 class TaskPage(NamedTuple):
@@ -181,6 +182,7 @@ class WorkerLeases(Query[tuple[Lease, ...]]):
     """The leases of a worker that still stand, in the order they were given."""
 
     worker_id: str
+    above: int = 0  # Only those with higher tokens: the older ones cost nothing then.
     namespace: str = DEFAULT_NAMESPACE
 
 
@@ -189,6 +191,7 @@ class WorkerProgress(Query[tuple[Progress, ...]]):
     """How far the tasks of a worker are, those of which anything was reported."""
 
     worker_id: str
+    above: int = 0  # Only of leases with higher tokens.
     namespace: str = DEFAULT_NAMESPACE
 
 

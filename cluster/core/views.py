@@ -75,7 +75,7 @@ def list_workers(state: State, query: ListWorkers) -> WorkerPage:
 def worker_leases(state: State, query: WorkerLeases) -> tuple[Lease, ...]:
     """What a worker holds; nothing when it is not known."""
     worker = state.space(query.namespace).workers.get(query.worker_id)
-    return () if worker is None else leasing.held_by(state, worker)
+    return () if worker is None else leasing.held_by(state, worker, above=query.above)
 
 
 def worker_progress(state: State, query: WorkerProgress) -> tuple[Progress, ...]:
@@ -85,7 +85,7 @@ def worker_progress(state: State, query: WorkerProgress) -> tuple[Progress, ...]
     if worker is None:
         return ()
     found = []
-    for token, task_id in worker.leases.items():
+    for token, task_id in leasing.newer(worker, query.above):
         run = space.tasks[task_id].run
         if run is not None and run.progress is not None:
             assert run.progress_content_type is not None, "progress has a content type"
@@ -159,4 +159,5 @@ def _worker(worker: Worker) -> WorkerView:
         started_at_ms=worker.started_at_ms,
         last_heartbeat_ms=worker.last_heartbeat_ms,
         node=worker.node,
+        epoch=worker.epoch,
     )
