@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from cluster.replica import Replica
-from gateway import origins, problems
+from gateway import api_pages, origins, problems
 from gateway.calls import Handler
 from gateway.connect import connect
 from gateway.defaults import SubmitDefaults
@@ -56,6 +56,8 @@ def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.
     for stream in STREAMS:
         app.router.add_get(stream.path, _streamed(stream.handler))
     app.router.add_get("/connect", _streamed(connect), allow_head=False)
+    app.router.add_get("/openapi.json", api_pages.description)
+    app.router.add_get("/docs", api_pages.docs)
     app.on_shutdown.append(_end_waiting)
     app.on_cleanup.append(_close)
     return app

@@ -16,6 +16,7 @@ import msgpack
 
 from gateway.encoding import Format, Undecodable, decode
 
+PATH = "/connect"
 PROTOCOL = "quorate.1"  # The WebSocket's subprotocol.
 MESSAGE_BYTES_MAX = 16 << 20
 MESSAGE_FRAMES_MAX = 1_000
