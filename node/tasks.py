@@ -155,20 +155,28 @@ def task(name: str, *, process: bool = False, **options: Unpack[TaskOptions]) ->
     return decorate
 
 
+def by_type(handlers: Iterable[Handler[..., Any]]) -> dict[str, Handler[..., Any]]:
+    """Task type -> handler.
+
+    Raises:
+        ConfigurationError: two functions claim one type.
+    """
+    found: dict[str, Handler[..., Any]] = {}
+    for handler in handlers:
+        # One with other options (`using`) runs the same function.
+        if found.setdefault(handler.name, handler).function is not handler.function:
+            raise ConfigurationError(f"two handlers claim the task type {handler.name!r}")
+    return found
+
+
 def handlers_in(modules: Iterable[ModuleType]) -> dict[str, Handler[..., Any]]:
     """Collect what the modules define or import by name: task type -> handler.
 
     Raises:
-        ConfigurationError: two handlers claim one type.
+        ConfigurationError: two functions claim one type.
     """
-    handlers: dict[str, Handler[..., Any]] = {}
-    for module in modules:
-        for value in vars(module).values():
-            if not isinstance(value, Handler):
-                continue
-            if handlers.setdefault(value.name, value) is not value:
-                raise ConfigurationError(f"two handlers claim the task type {value.name!r}")
-    return handlers
+    values = (value for module in modules for value in vars(module).values())
+    return by_type(value for value in values if isinstance(value, Handler))
 
 
 def load_handlers(module_names: Iterable[str]) -> dict[str, Handler[..., Any]]:

@@ -93,6 +93,27 @@ def test_a_module_serves_the_handlers_that_it_holds() -> None:
     assert handlers_in([module]) == {"greet": greet}
 
 
+def test_a_handler_with_other_options_is_the_same_handler() -> None:
+    module = ModuleType("work")
+    module.greet = greet  # type: ignore[attr-defined]
+    module.urgent = urgent = greet.using(priority="high")  # type: ignore[attr-defined]
+
+    assert handlers_in([module]) == {"greet": greet}
+    assert (greet.options, urgent.options) == ({}, {"priority": "high"})
+
+
+def test_an_unknown_option_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match="no option timeuot"):
+        task("greet", timeuot=5)  # type: ignore[call-arg]
+
+
+def test_what_runs_in_a_process_is_no_coroutine() -> None:
+    with pytest.raises(TypeError, match="must be plain"):
+
+        @task("greet", process=True)
+        async def greet_slowly(_context: Context) -> None: ...
+
+
 def test_two_handlers_of_one_type_are_refused() -> None:
     @task("greet")
     def impostor(_context: Context, name: str) -> str:
