@@ -111,9 +111,17 @@ class BlockingClient:
     """
 
     def __init__(
-        self, urls: str | Iterable[str], *, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        urls: str | Iterable[str],
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        traceparent: Callable[[], str | None] | None = None,
     ) -> None:
-        self._original = Client(urls, patience_seconds=patience_seconds)
+        """Make a client of the cluster that has nodes at *urls*, as `Client` does.
+
+        *traceparent* is asked in the context of the thread that submits, though on another one.
+        """
+        self._original = Client(urls, patience_seconds=patience_seconds, traceparent=traceparent)
         self._portal = Portal("quorate-client")
         # Also when it is forgotten, or the program ends.
         self._end = weakref.finalize(self, _end, self._original, self._portal)

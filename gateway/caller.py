@@ -26,6 +26,7 @@ CALLING_MAX = 400  # All the others; those beyond wait here.
 CROWDED_WAIT_SECONDS = 1.0
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
 _FULL = 429
+_NOTHING: Mapping[str, object] = {}
 # Done twice these do more, or refuse what they did the first time.
 _DONE_ONCE = frozenset(
     {"retry", "retry_dead_letter", "delete_dead_letter", "retry_dead_letters", "purge_queue"}
@@ -38,6 +39,7 @@ class _Asked(NamedTuple):
 
     name: str
     body: Mapping[str, object]
+    extras: Mapping[str, object]
     answer_seconds: float
 
 
@@ -62,8 +64,9 @@ class Caller:
     async def call(
         self,
         name: str,
-        body: Mapping[str, object] | None = None,
+        body: Mapping[str, object] = _NOTHING,
         *,
+        extras: Mapping[str, object] = _NOTHING,
         wait: float = 0,
         patience_seconds: float | None = None,
         accepts_503: bool = False,
@@ -78,15 +81,15 @@ class Caller:
             TypeError, ValueError, OverflowError: *body* holds what is no value; nothing was sent.
         """
         patience = self.patience_seconds if patience_seconds is None else patience_seconds
-        members = body or {}
         if wait == 0:
             async with self._calling:
-                asked = _Asked(name, members, ANSWER_SECONDS)
+                asked = _Asked(name, body, extras, ANSWER_SECONDS)
                 return await self._ask_around(asked, patience, accepts_503=accepts_503)
         async with self._waiting:
             if self._waiting.locked():
                 wait = min(wait, CROWDED_WAIT_SECONDS)  # Others want to wait too: in turns.
-            asked = _Asked(name, {**members, "wait": round(wait, 3)}, wait + ANSWER_SECONDS)
+            waiting = {**body, "wait": round(wait, 3)}
+            asked = _Asked(name, waiting, extras, wait + ANSWER_SECONDS)
             return await self._ask_around(asked, patience + wait, accepts_503=accepts_503)
 
     async def _ask_around(self, asked: _Asked, seconds: float, *, accepts_503: bool) -> Object:
@@ -96,7 +99,11 @@ class Caller:
         for tries in itertools.count(1):
             url = self.urls[self._current]
             status, answer = await self._connections.ask(
-                url, asked.name, asked.body, answer_seconds=asked.answer_seconds
+                url,
+                asked.name,
+                asked.body,
+                extras=asked.extras,
+                answer_seconds=asked.answer_seconds,
             )
             if 0 < status < 400 or (status == 503 and accepts_503):
                 return answer

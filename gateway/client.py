@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -21,9 +21,19 @@ class Client(Pages, Queues, Work):
     """A session with a cluster. Use it as an async context manager, or call `close`."""
 
     def __init__(
-        self, urls: str | Iterable[str], *, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        urls: str | Iterable[str],
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        traceparent: Callable[[], str | None] | None = None,
     ) -> None:
+        """Make a client of the cluster that has nodes at *urls*; nothing is connected yet.
+
+        A call is tried on one node after the other for *patience_seconds*. *traceparent* is asked
+        at each submission for the caller's W3C trace, which the worker's context then has.
+        """
         super().__init__(Caller(urls, patience_seconds=patience_seconds))
+        self._traceparent = traceparent
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,7 +79,7 @@ class Client(Pages, Queues, Work):
             submission = Submission(task, *args, **kwargs)
         else:
             submission = task.submission(*args, **kwargs)
-        answer = await self._caller.call("submit", submission.body())
+        answer = await self._caller.call("submit", submission.body(), extras=self._extras())
         return Handle(self, answer["task_id"], is_duplicate="duplicate" in answer)
 
     async def submit_many(self, submissions: Sequence[Submission[R]]) -> list[Handle[R]]:
@@ -81,8 +91,13 @@ class Client(Pages, Queues, Work):
         if not submissions:
             return []
         tasks = [submission.body() for submission in submissions]
-        answer = await self._caller.call("submit_batch", {"tasks": tasks})
+        body = {"tasks": tasks}
+        answer = await self._caller.call("submit_batch", body, extras=self._extras())
         return [Handle(self, task_id) for task_id in answer["task_ids"]]
+
+    def _extras(self) -> dict[str, str]:
+        trace = self._traceparent() if self._traceparent is not None else None
+        return {} if trace is None else {"traceparent": trace}
 
     @overload
     def handle(self, task_id: str) -> Handle[Any]: ...

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from gateway.caller import Caller, Object
 
+_NOTHING: Mapping[str, object] = {}
 PAGE_LIMIT = 1_000  # The most that a node puts on one page.
 
 
@@ -18,7 +19,7 @@ class Calls:
     async def call(
         self,
         name: str,
-        body: Mapping[str, object] | None = None,
+        body: Mapping[str, object] = _NOTHING,
         *,
         wait: float = 0,
         patience_seconds: float | None = None,

@@ -34,12 +34,20 @@ class Connections:
         self._leaving.clear()
 
     async def ask(
-        self, url: str, name: str, body: Mapping[str, object], *, answer_seconds: float
+        self,
+        url: str,
+        name: str,
+        body: Mapping[str, object],
+        *,
+        extras: Mapping[str, object],
+        answer_seconds: float,
     ) -> tuple[int, Any]:
         """One try's status and value; 0 when nobody was reached, 504 when the answer was lost."""
         try:
             connection = await self._connection(url)
-            answer = await connection.call(name, body, timeout_seconds=answer_seconds)
+            answer = await connection.call(
+                name, body, timeout_seconds=answer_seconds, extras=extras
+            )
         except Unreachable as error:
             return UNREACHED, {"detail": str(error)}
         except AnswerLost as error:

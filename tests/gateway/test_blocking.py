@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -84,6 +85,13 @@ def test_many_threads_share_one_client(client: BlockingClient) -> None:
         results = list(threads.map(lambda handle: handle.result(timeout=30), handles))
 
     assert results == list(range(64))
+
+
+def test_a_trace_is_the_calling_thread_s(small_cluster: list[str]) -> None:
+    trace = ContextVar[str]("trace")
+    trace.set("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    with BlockingClient(small_cluster, traceparent=trace.get) as client:
+        assert client.submit("noop").task()["traceparent"] == trace.get()
 
 
 def test_a_closed_client_says_so(small_cluster: list[str]) -> None:

@@ -141,6 +141,16 @@ async def test_a_moment_is_given_with_its_time_zone(client: Client, queue: str) 
         await client.submit("a", 1, run_at=datetime(2999, 1, 2))  # noqa: DTZ001 - That is the point.
 
 
+async def test_a_trace_goes_along(url: str, queue: str) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with Client(url, traceparent=lambda: trace) as client:
+        one = await client.submit(resize.using(queue=queue), "a.png")
+        (many,) = await client.submit_many([Submission("a", 1, queue=queue)])
+
+        assert (await one.task())["traceparent"] == trace
+        assert (await many.task())["traceparent"] == trace
+
+
 async def test_what_cannot_be_sent_is_said_by_the_type_that_it_is_of(client: Client) -> None:
     with pytest.raises(TypeError, match="object"):
         await client.submit("a", {"picture": object()})
