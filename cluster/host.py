@@ -6,6 +6,7 @@ and the very same code runs in a simulated world.
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cluster import children
+from cluster.distribution import Distribution
 from cluster.raft.storage import Directory, Storage
 
 Frames = Callable[[], Iterable[bytes]]
@@ -22,6 +24,8 @@ Frames = Callable[[], Iterable[bytes]]
 
 class Host(Protocol):
     """What a replica needs besides its loop."""
+
+    sync_seconds: Distribution  # How long the log's syncs took.
 
     def open_storage(self, path: Path) -> Storage:
         """The data directory at *path*, for this process alone.
@@ -57,9 +61,10 @@ class RealHost:
 
     def __init__(self) -> None:
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - it spreads timeouts.
+        self.sync_seconds = Distribution()
 
     def open_storage(self, path: Path) -> Storage:
-        return Directory(path)
+        return Directory(path, sync=self._sync)
 
     def open_log_thread(self) -> Executor:
         return ThreadPoolExecutor(1, thread_name_prefix="log")
@@ -75,6 +80,11 @@ class RealHost:
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def _sync(self, descriptor: int) -> None:
+        started = time.perf_counter()
+        os.fdatasync(descriptor)
+        self.sync_seconds.add(time.perf_counter() - started)
 
 
 def _save(storage: Storage, name: str, frames: Frames) -> None:

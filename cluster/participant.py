@@ -50,6 +50,7 @@ class Participant:
         self.machine = machine = recovered.machine
         self._loop = asyncio.get_running_loop()
         self._failed: asyncio.Future[BaseException] = self._loop.create_future()
+        self.sync_seconds = host.sync_seconds
         self._storage = recovered.storage
         self._log_thread = host.open_log_thread()
         timing = Timing()

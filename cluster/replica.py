@@ -17,6 +17,7 @@ from cluster.log_pages import ENTRIES_MAX, RawPage, cut_out
 from cluster.participant import Participant
 from cluster.proposals import Proposal
 from cluster.status import ClusterStatus
+from cluster.usage import Usage, usage
 from cluster.watching import From, Watch
 
 R = TypeVar("R")
@@ -137,6 +138,10 @@ class Replica(Participant):
     def status(self) -> ClusterStatus:
         """This node's own view of the cluster, now."""
         return self._view.now()
+
+    def usage(self) -> Usage:
+        """How much room this node's part takes."""
+        return usage(self.machine, self._engine.log, self._storage)
 
     def cluster_now_ms(self) -> int:
         """Cluster time by now, as far as this node can tell; for telling ages by."""

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -16,7 +16,9 @@ from gateway import api_pages, origins, problems
 from gateway.calls import Handler
 from gateway.connect import connect
 from gateway.defaults import SubmitDefaults
+from gateway.events import MEDIA_TYPE as EVENT_STREAM
 from gateway.exchange import BODY_BYTES_MAX, exchange
+from gateway.measures import NO_ROUTE, Measures
 from gateway.problems import Problem
 from gateway.routes import ROUTES, STREAMS, Streamer
 from gateway.service import Service
@@ -35,8 +37,10 @@ class _Door:
 
     defaults: SubmitDefaults
     lease_seconds: float
+    measures: Measures = field(default_factory=Measures)
     service: Service | None = None
     reader: asyncio.Task[None] | None = None
+    lag: asyncio.Task[None] | None = None
 
 
 _DOOR = web.AppKey("door", _Door)
@@ -47,7 +51,7 @@ def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.
 
     *lease_seconds* is what workers are told, and must be the replica's own.
     """
-    app = web.Application(middlewares=[_problems], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[_measured, _problems], client_max_size=BODY_BYTES_MAX)
     app[_DOOR] = _Door(defaults=defaults, lease_seconds=lease_seconds)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _bound(route.handler))
@@ -67,9 +71,15 @@ def open_app(app: web.Application, replica: Replica) -> None:
     """Serve *replica*, which the caller has started and stops after the application."""
     door = app[_DOOR]
     assert door.service is None, "a gateway is opened once"
-    service = Service(replica=replica, defaults=door.defaults, lease_seconds=door.lease_seconds)
+    service = Service(
+        replica=replica,
+        defaults=door.defaults,
+        lease_seconds=door.lease_seconds,
+        measures=door.measures,
+    )
     door.service = service
     door.reader = asyncio.create_task(service.watching.run(replica))
+    door.lag = asyncio.create_task(door.measures.feel_lag())
 
 
 async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
@@ -130,17 +140,33 @@ def _streamed(handler: Streamer) -> Answerer:
 
 
 @web.middleware
+async def _measured(request: web.Request, handler: Answerer) -> web.StreamResponse:
+    """Note how long each answer took. A stream is no answer: it takes as long as its reader."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    response = await handler(request)
+    resource = request.match_info.route.resource
+    route = NO_ROUTE if resource is None else resource.canonical
+    if response.status != 101 and response.content_type != EVENT_STREAM:
+        seconds = loop.time() - started
+        request.app[_DOOR].measures.request(request.method, route, response.status, seconds)
+    return response
+
+
+@web.middleware
 async def _problems(request: web.Request, handler: Answerer) -> web.StreamResponse:
     """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
     try:
         origins.check(request)
         return await handler(request)
     except web.HTTPException as refusal:
-        return problems.of_http(refusal, request).response()
+        problem = problems.of_http(refusal, request)
     except ConnectionError:
         raise  # The client is gone: there is nobody to answer.
     except Exception as error:  # noqa: BLE001 - The edge is where a bug must become an answer.
-        return problems.of_failure(error, f"{request.method} {request.path}", _log).response()
+        problem = problems.of_failure(error, f"{request.method} {request.path}", _log)
+    request.app[_DOOR].measures.problem(problem.code)
+    return problem.response()
 
 
 def _while_closed(request: web.Request) -> web.Response:
@@ -161,13 +187,14 @@ async def _end_waiting(app: web.Application) -> None:
 async def _close(app: web.Application) -> None:
     """Give back what callers who hung up left, and end the event reader."""
     door = app[_DOOR]
-    if door.service is None or door.reader is None:
+    if door.service is None or door.reader is None or door.lag is None:
         return
     await door.service.polls.close()
     await door.service.sessions.close()
-    door.reader.cancel()
-    try:
-        await door.reader
-    except asyncio.CancelledError:
-        if not door.reader.cancelled():
-            raise
+    for task in (door.reader, door.lag):
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise

@@ -18,7 +18,8 @@ from gateway.calls import Body, Call, Reply
 from gateway.encoding import Format
 from gateway.exchange import CONTENT_BYTES_MAX
 from gateway.frames import MESSAGE_BYTES_MAX, PROTOCOL, Called, Misframed
-from gateway.named_calls import Asked, Operation, operation_of
+from gateway.measures import OTHER
+from gateway.named_calls import OPERATIONS, Asked, Operation, operation_of
 from gateway.outbox import Outbox
 from gateway.problems import Problem
 from gateway.service import Service
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 CALLS_MAX = 1_000  # In flight on one connection.
 ALIVE_SECONDS = 20.0  # Between pings; a peer that leaves one unanswered for half of it is gone.
+CALLED = frozenset({"offer", *OPERATIONS})
 STALL_SECONDS = 30.0  # A peer that takes nothing for so long is cut off.
 
 _log = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ class ServedConnection:
         self._request = request
         self._socket = socket
         self._outbox = Outbox()
+        self._loop = asyncio.get_running_loop()
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._offer = Operation(self._take_offer, ("id",), has_body=True)
 
@@ -141,6 +144,7 @@ class ServedConnection:
         self._in_flight[number] = task
 
     async def _answer(self, called: Called, *, is_large: bool) -> None:
+        started = self._loop.time()
         try:
             self._outbox.put(await self._reply(called, is_large=is_large))
         except Exception as error:  # noqa: BLE001 - The edge is where a bug must become an answer.
@@ -148,6 +152,8 @@ class ServedConnection:
             self._reply_problem(called.number, problems.of_failure(error, what, _log))
         finally:
             del self._in_flight[called.number]
+            name = called.name if called.name in CALLED else OTHER
+            self._service.measures.call(name, self._loop.time() - started)
 
     async def _reply(self, called: Called, *, is_large: bool) -> bytes:
         operation = self._offer if called.name == "offer" else operation_of(called.name)
@@ -165,6 +171,7 @@ class ServedConnection:
         return Reply({"success": True}, headers={"Quorate-Applied-Index": str(index)})
 
     def _reply_problem(self, number: int, problem: Problem) -> None:
+        self._service.measures.problem(problem.code)
         value = frames.packed(problem.body())
         self._outbox.put(
             frames.packed_reply(number, problem.status, value, _index(problem.headers))

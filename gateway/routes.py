@@ -13,6 +13,7 @@ from gateway import (
     dead_letters,
     events,
     members,
+    metrics,
     node_pages,
     operations,
     queries,
@@ -350,4 +351,5 @@ STREAMS: tuple[Stream, ...] = (
         *("/events", events.follow, "Follow every transition, as server-sent events."),
         *(events.MEDIA_TYPE, EVENTS, ("events_gone", "overloaded")),
     ),
+    Stream("/metrics", metrics.scrape, "Read this node's numbers, for Prometheus.", "text/plain"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from cluster.core.commands import Command, Refused
 from cluster.core.queries import Query
 from cluster.replica import Replica
 from gateway.defaults import SubmitDefaults
+from gateway.measures import Measures
 from gateway.outcomes import accepted
 from gateway.polls import Polls
 from gateway.queries import Reading
@@ -28,6 +30,7 @@ class Service:
     replica: Replica
     defaults: SubmitDefaults
     lease_seconds: float
+    measures: Measures = field(default_factory=Measures)
     watching: Watching = field(default_factory=Watching)
     readers: Readers = field(default_factory=Readers)
     polls: Polls = field(init=False)
@@ -49,7 +52,11 @@ class Service:
             Problem: the machine refused; with the refusal's code.
             QuorateError: as `Replica.propose`.
         """
-        return accepted(await self.replica.propose(command))
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        committed = await self.replica.propose(command)
+        self.measures.commit_seconds.add(loop.time() - started)
+        return accepted(committed)
 
     async def read(self, query: Query[A], reading: Reading) -> Answered[A]:
         """Answer *query* as freshly as the client asked for."""

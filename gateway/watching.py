@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from cluster.core.model import Event, TaskStatus
+from cluster.core.model import EVENT_KINDS, Event, TaskStatus
 from cluster.errors import QuorateError
 from cluster.replica import Replica
 
@@ -67,6 +68,7 @@ class Watching:
         self._by_task: dict[str, list[Listener]] = {}
         self._by_worker: dict[str, list[Listener]] = {}
         self._is_closed = False
+        self.told = Counter(dict.fromkeys(EVENT_KINDS, 0))  # How many events of each kind.
 
     async def run(self, replica: Replica) -> None:
         """Dispatch every event until cancelled. A reader that fell behind begins anew."""
@@ -85,6 +87,7 @@ class Watching:
 
     def dispatch(self, event: Event) -> None:
         """Let those hear *event* whom it may concern."""
+        self.told[event.kind] += 1
         if event.task_id is not None:
             for listener in self._by_task.get(event.task_id, ()):
                 listener.hear(event)

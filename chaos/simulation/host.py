@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from chaos.simulation.dice import Dice
 from chaos.simulation.disk import Disk, SimulatedStorage
 from chaos.simulation.world import World
+from cluster.distribution import Distribution
 from cluster.errors import StorageError
 from cluster.raft.storage import Storage
 
@@ -25,6 +26,7 @@ class SimulatedHost:
     def __init__(self, world: World, name: str, dice: Dice, disk: Disk) -> None:
         self.name = name
         self.disk = disk
+        self.sync_seconds = Distribution()  # Of a disk that is measured by nobody: it stays empty.
         self.skew_ms = 0  # How far the calendar is off.
         self._world = world
         self._dice = dice

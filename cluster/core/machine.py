@@ -43,6 +43,7 @@ from cluster.core import (
     versions,
     views,
 )
+from cluster.core.accounting import UNBOUNDED_BYTES
 from cluster.core.commands import Command, Tick, Ticked
 from cluster.core.letting_go import let_go
 from cluster.core.model import Event, Moment
@@ -90,6 +91,17 @@ class Machine:
     def version(self) -> int:
         """The version of the rules in force."""
         return self.state.machine_version
+
+    @property
+    def bytes_used(self) -> int:
+        """What the state takes, as it counts itself: the same on every node."""
+        return self.state.bytes_used
+
+    @property
+    def memory_bytes_max(self) -> int | None:
+        """What it may take; None as long as no leader has said."""
+        bound = self.state.memory_bytes_max
+        return None if bound == UNBOUNDED_BYTES else bound
 
     @property
     def worker_nodes(self) -> Mapping[str, bool]:

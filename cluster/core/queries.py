@@ -105,11 +105,12 @@ class Progress(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How much there is: by status, and how many were ever completed."""
+    """How much there is: by status, and how many were ever completed and submitted."""
 
     by_status: tuple[tuple[TaskStatus, int], ...]  # Every status, in the enumeration's order.
     completed_ever: int
     workers_active: int
+    submitted_ever: int
 
 
 class TaskTimeline(NamedTuple):

@@ -96,7 +96,12 @@ def worker_progress(state: State, query: WorkerProgress) -> tuple[Progress, ...]
 def count(state: State, query: Count) -> Counts:
     """The namespace's totals."""
     tally = state.space(query.namespace).tally
-    return Counts(tuple(tally.by_status.items()), tally.completed_ever, tally.workers_active)
+    return Counts(
+        by_status=tuple(tally.by_status.items()),
+        completed_ever=tally.completed_ever,
+        workers_active=tally.workers_active,
+        submitted_ever=tally.submitted_ever,
+    )
 
 
 def task_view(state: State, task: Task) -> TaskView:

@@ -44,6 +44,11 @@ def encode(generation: int, records: list[Record]) -> bytes:
     return b"".join((header, _CRC.pack(zlib.crc32(header)), body))
 
 
+def names(storage: Storage) -> list[str]:
+    """The segments that are there, oldest first."""
+    return [name for name in storage.names() if name.endswith(SUFFIX)]
+
+
 def replay(storage: Storage) -> Replay:
     """What all segments add up to. A torn end is cut from the last one, durably.
 
@@ -52,9 +57,9 @@ def replay(storage: Storage) -> Replay:
         UnsupportedVersion: a newer program wrote it.
     """
     found = Replay(storage)
-    names = [name for name in storage.names() if name.endswith(SUFFIX)]
-    for position, name in enumerate(names):
-        found.segment(name, is_last=position == len(names) - 1)
+    present = names(storage)
+    for position, name in enumerate(present):
+        found.segment(name, is_last=position == len(present) - 1)
     return found
 
 

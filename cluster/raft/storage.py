@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -84,10 +85,14 @@ def write_file(storage: Storage, name: str, content: bytes) -> None:
 
 
 class Directory:
-    """A real directory, locked against a second process for as long as it is open."""
+    """A real directory, locked against a second process for as long as it is open.
 
-    def __init__(self, path: Path) -> None:
+    *sync* makes what was appended durable; who measures it gives another.
+    """
+
+    def __init__(self, path: Path, *, sync: Callable[[int], None] = os.fdatasync) -> None:
         self._path = path
+        self._sync = sync
         try:
             made = [each for each in path.parents if not each.exists()]
             path.mkdir(parents=True, exist_ok=True)
@@ -120,7 +125,8 @@ class Directory:
     def open_append(self, name: str) -> AppendFile:
         target = self._path / name
         is_new = not target.exists()
-        file = _File(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600))
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        file = _File(os.open(target, flags, 0o600), self._sync)
         if is_new:
             reach("storage.file_created")
             _sync_directory(self._path)
@@ -182,13 +188,14 @@ class _Draft:
 
 
 class _File:
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, sync: Callable[[int], None]) -> None:
         self._descriptor = descriptor
+        self._sync = sync
 
     def append(self, content: bytes) -> None:
         _write_all(self._descriptor, content)
         reach("storage.before_sync")
-        os.fdatasync(self._descriptor)
+        self._sync(self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
