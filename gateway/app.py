@@ -62,7 +62,6 @@ def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.
     app.router.add_get("/connect", _streamed(connect), allow_head=False)
     app.router.add_get("/openapi.json", api_pages.description)
     app.router.add_get("/docs", api_pages.docs)
-    app.on_shutdown.append(_end_waiting)
     app.on_cleanup.append(_close)
     return app
 
@@ -90,7 +89,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
     Raises:
         OSError: the address cannot be bound; nothing is left running.
     """
-    runner = web.AppRunner(
+    runner = _Runner(
         app,
         access_log=None,
         logger=_http_log,
@@ -106,6 +105,16 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
         await runner.cleanup()
         raise
     return runner
+
+
+class _Runner(web.AppRunner):
+    """Says good-bye before it stops reading, which is the first thing that aiohttp stops."""
+
+    async def cleanup(self) -> None:
+        for site in list(self.sites):
+            await site.stop()
+        await _say_goodbye(self.app)
+        await super().cleanup()
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
@@ -176,12 +185,13 @@ def _while_closed(request: web.Request) -> web.Response:
     raise Problem("starting", "the node is still loading its state; ask again, or ask another")
 
 
-async def _end_waiting(app: web.Application) -> None:
-    """Let every long wait answer what it has: the node is stopping."""
+async def _say_goodbye(app: web.Application) -> None:
+    """Let every long wait answer what it has, and whoever stays connected go: the node stops."""
     service = app[_DOOR].service
     if service is not None:
         service.watching.close()
         service.readers.close()
+        await asyncio.gather(*(peer.leave() for peer in service.peers))
 
 
 async def _close(app: web.Application) -> None:

@@ -30,7 +30,7 @@ def decode_bulk(content: bytes, media: str, member: str) -> object:
         Problem: 413, it holds too many values.
     """
     if media == Format.MSGPACK:
-        _count_packed(content)
+        refuse_too_many_packed(content)
         return decode(content, Format.MSGPACK)
     _count_written(content)
     if media == Format.JSON:
@@ -40,28 +40,12 @@ def decode_bulk(content: bytes, media: str, member: str) -> object:
     return {member: [_line(line, number) for number, line in numbered]}
 
 
-def _line(line: bytes, number: int) -> object:
-    try:
-        return decode(line, Format.JSON)
-    except Undecodable as error:
-        raise Undecodable(f"line {number}: {error}") from None
+def refuse_too_many_packed(content: bytes) -> None:
+    """Look whether msgpack holds too many values; what is no msgpack is left to its reader.
 
-
-def _count_written(content: bytes) -> None:
-    """Refuse JSON of too many values: each but the first of a container has a sign before it."""
-    if _signs(content) <= VALUES_MAX:
-        return
-    plain = content.replace(rb"\\", b"").replace(rb"\"", b"")
-    if plain.count(b'"') > _QUOTES_MAX or _signs(b"".join(plain.split(b'"')[::2])) > VALUES_MAX:
-        raise _too_many()
-
-
-def _signs(content: bytes) -> int:
-    return sum(content.count(sign) for sign in (b",", b"[", b"{"))
-
-
-def _count_packed(content: bytes) -> None:
-    """Refuse msgpack of too many values. What is not msgpack is left to whoever reads it."""
+    Raises:
+        Problem: 413, it does.
+    """
     values = 0
 
     def count(items: Iterable[object]) -> None:
@@ -82,6 +66,26 @@ def _count_packed(content: bytes) -> None:
     except (ValueError, msgpack.UnpackException) as error:
         if "exceeds max_" in str(error):
             raise _too_many() from None
+
+
+def _line(line: bytes, number: int) -> object:
+    try:
+        return decode(line, Format.JSON)
+    except Undecodable as error:
+        raise Undecodable(f"line {number}: {error}") from None
+
+
+def _count_written(content: bytes) -> None:
+    """Refuse JSON of too many values: each but the first of a container has a sign before it."""
+    if _signs(content) <= VALUES_MAX:
+        return
+    plain = content.replace(rb"\\", b"").replace(rb"\"", b"")
+    if plain.count(b'"') > _QUOTES_MAX or _signs(b"".join(plain.split(b'"')[::2])) > VALUES_MAX:
+        raise _too_many()
+
+
+def _signs(content: bytes) -> int:
+    return sum(content.count(sign) for sign in (b",", b"[", b"{"))
 
 
 def _too_many() -> Problem:

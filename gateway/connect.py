@@ -7,13 +7,14 @@ coalesced. A peer that breaks the protocol or takes no answers is cut off; it ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
-from gateway import frames, problems, schema
+from gateway import bulk, frames, problems, schema
 from gateway.calls import Body, Call, Reply
 from gateway.encoding import Format
 from gateway.exchange import CONTENT_BYTES_MAX
@@ -31,6 +32,9 @@ CALLS_MAX = 1_000  # In flight on one connection.
 ALIVE_SECONDS = 20.0  # Between pings; a peer that leaves one unanswered for half of it is gone.
 CALLED = frozenset({"offer", *OPERATIONS})
 STALL_SECONDS = 30.0  # A peer that takes nothing for so long is cut off.
+LEAVE_SECONDS = 8.0  # What calls in flight may take when the node stops.
+LINGER_SECONDS = 0.5  # Then the peer may close; what it sends meanwhile is refused, not lost.
+CLOSE_SECONDS = 2.0  # What the other half of a good-bye may take.
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ async def connect(request: web.Request, service: Service) -> web.WebSocketRespon
         protocols=(PROTOCOL,),
         heartbeat=ALIVE_SECONDS,
         max_msg_size=MESSAGE_BYTES_MAX,
+        timeout=CLOSE_SECONDS,
         compress=False,  # A small message may unfold to anything.
     )
     if not socket.can_prepare(request):
@@ -72,7 +77,12 @@ async def connect(request: web.Request, service: Service) -> web.WebSocketRespon
     if PROTOCOL not in request.headers.get("Sec-WebSocket-Protocol", ""):
         raise Problem("upgrade_required", f"/connect speaks the subprotocol {PROTOCOL} alone")
     await socket.prepare(request)
-    await ServedConnection(service, request, socket).serve()
+    connection = ServedConnection(service, request, socket)
+    service.peers.add(connection)
+    try:
+        await connection.serve()
+    finally:
+        service.peers.discard(connection)
     return socket
 
 
@@ -88,30 +98,44 @@ class ServedConnection:
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._is_leaving = False
+        self._ended = asyncio.Event()
         self._offer = Operation(self._take_offer, ("id",), has_body=True)
 
     async def serve(self) -> None:
         """Take messages and answer their calls, until either end closes."""
+        reading = asyncio.create_task(self._read())
         writing = asyncio.create_task(self._outbox.run(self._send))
         try:
-            await self._read()
-        except Misframed as error:
-            await self._socket.close(code=error.close_code, message=error.reason)
+            await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._ended.set()
             self._service.sessions.end(self._outbox)
-            for task in (writing, *self._in_flight.values()):
+            tasks = (reading, writing, *self._in_flight.values())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(writing, *self._in_flight.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def leave(self) -> None:
+        """The node stops: let the peer go elsewhere, answer what is in flight, close."""
+        self._is_leaving = True
+        self._outbox.put(frames.packed_push("leaving"))
+        if self._in_flight:
+            await asyncio.wait(self._in_flight.values(), timeout=LEAVE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._ended.wait()
+        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the node is stopping")
 
     async def _read(self) -> None:
-        while True:
-            message = await self._socket.receive()
+        try:
+            while (message := await self._socket.receive()).type is WSMsgType.BINARY:
+                await self._take(message.data)
+                await self._outbox.room()
             if message.type is WSMsgType.TEXT:
                 raise frames.not_binary()
-            if message.type is not WSMsgType.BINARY:
-                return
-            await self._take(message.data)
-            await self._outbox.room()
+        except Misframed as error:
+            await self._socket.close(code=error.close_code, message=error.reason)
 
     async def _take(self, message: bytes) -> None:
         """Begin the calls of a message; those of a small one all in this turn of the loop."""
@@ -125,17 +149,24 @@ class ServedConnection:
     async def _take_frame(self, frame: bytes) -> None:
         if len(frame) <= INLINE_BYTES_MAX:
             self._begin(frames.read_call(frame))
-        elif len(frame) <= CONTENT_BYTES_MAX:
-            called = await asyncio.to_thread(frames.read_call, frame)
-            self._begin(called, is_large=True)
+            return
+        number = frames.call_number(frame)
+        try:
+            if len(frame) > CONTENT_BYTES_MAX:  # More than one task's: there may be many.
+                await asyncio.to_thread(bulk.refuse_too_many_packed, frame)
+        except Problem as problem:
+            self._reply_problem(number, problem)
         else:
-            number, _name = frames.call_head(frame)
-            self._reply_problem(number, problems.too_large(CONTENT_BYTES_MAX))
+            self._begin(await asyncio.to_thread(frames.read_call, frame), is_large=True)
 
     def _begin(self, called: Called, *, is_large: bool = False) -> None:
         number = called.number
         if number in self._in_flight:
             raise frames.number_in_use(number)
+        if self._is_leaving:
+            said = "the node is stopping: ask another"
+            self._reply_problem(number, Problem("stopping", said))
+            return
         if len(self._in_flight) >= CALLS_MAX:
             said = f"a connection has at most {CALLS_MAX:,} calls in flight"
             self._reply_problem(number, Problem("overloaded", said))

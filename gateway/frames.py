@@ -92,7 +92,7 @@ def split(message: bytes) -> list[bytes]:
             frames.append(message[start : reader.tell()])
         end = reader.tell()
     except (ValueError, RecursionError, msgpack.UnpackException, msgpack.BufferFull) as error:
-        raise Misframed(_INVALID_CONTENT, f"not msgpack: {error or type(error).__name__}") from None
+        raise _not_msgpack(error) from None
     if end != len(message):
         raise Misframed(_INVALID_CONTENT, f"{len(message) - end:,} bytes follow the array")
     return frames
@@ -116,8 +116,8 @@ def read_calls(message: bytes) -> list[Called]:
     return [_call(frame) for frame in _frames(_decoded(message))]
 
 
-def call_head(frame: bytes) -> tuple[int, str]:
-    """The number and the name of a call whose body is too large to be looked at.
+def call_number(frame: bytes) -> int:
+    """The number of a call, without a look at its body.
 
     Raises:
         Misframed: it does not begin as a call does.
@@ -128,9 +128,8 @@ def call_head(frame: bytes) -> tuple[int, str]:
         size = reader.read_array_header()
         head = [reader.unpack() for _ in range(min(size, 3))]
     except (ValueError, RecursionError, msgpack.UnpackException) as error:
-        raise Misframed(_INVALID_CONTENT, f"not msgpack: {error or type(error).__name__}") from None
-    called = _call([*head, {}])
-    return called.number, called.name
+        raise _not_msgpack(error) from None
+    return _call([*head, {}]).number
 
 
 def read_told(message: bytes) -> Iterator[Replied | Pushed]:
@@ -142,7 +141,7 @@ def read_told(message: bytes) -> Iterator[Replied | Pushed]:
     try:
         frames = msgpack.unpackb(message)
     except (ValueError, RecursionError, msgpack.UnpackException) as error:
-        raise Misframed(_INVALID_CONTENT, f"not msgpack: {error or type(error).__name__}") from None
+        raise _not_msgpack(error) from None
     for frame in _frames(frames):
         match frame:
             case ["reply", int(number), int(status), value, int(index)]:
@@ -204,6 +203,10 @@ def _decoded(content: bytes) -> object:
         return decode(content, Format.MSGPACK)
     except Undecodable as error:
         raise Misframed(_INVALID_CONTENT, str(error)) from None
+
+
+def _not_msgpack(error: Exception) -> Misframed:
+    return Misframed(_INVALID_CONTENT, f"not msgpack: {str(error) or type(error).__name__}")
 
 
 def _frames(message: object) -> list[Any]:

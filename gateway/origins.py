@@ -31,12 +31,12 @@ def check(request: web.Request) -> None:
             f"Host {host!r:.100} is not this machine's loopback: ask for localhost or 127.0.0.1",
         )
     origin = request.headers.get("Origin")
-    if request.method in _SAFE_METHODS or origin is None:
+    is_safe = request.method in _SAFE_METHODS and "Upgrade" not in request.headers
+    if is_safe or origin is None:
         return
+    # A page may open a WebSocket to anywhere, with a GET; what it then sends is checked no more.
     if urlsplit(origin).netloc.lower() != host.lower() or not host:
-        raise Problem(
-            "forbidden_origin", f"a page of {origin!r:.100} may not write to {host!r:.100}"
-        )
+        raise Problem("forbidden_origin", f"a page of {origin!r:.100} may not drive {host!r:.100}")
 
 
 def _came_over_loopback(request: web.Request) -> bool:

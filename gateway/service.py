@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cluster.answers import Answered, Committed, Consistency
 from cluster.core.commands import Command, Refused
@@ -23,6 +23,13 @@ R = TypeVar("R")
 A = TypeVar("A")
 
 
+class Peer(Protocol):
+    """The other end of a connection that stays."""
+
+    async def leave(self) -> None:
+        """The node stops: let the peer go elsewhere, and return once it may be cut off."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Service:
     """A replica with what the gateway adds to it. Lives and dies with the application."""
@@ -33,6 +40,7 @@ class Service:
     measures: Measures = field(default_factory=Measures)
     watching: Watching = field(default_factory=Watching)
     readers: Readers = field(default_factory=Readers)
+    peers: set[Peer] = field(default_factory=set)
     polls: Polls = field(init=False)
     sessions: Sessions = field(init=False)
 

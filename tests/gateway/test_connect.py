@@ -171,3 +171,11 @@ async def test_a_body_that_msgpack_cannot_hold_is_the_callers_error(
 async def test_nobody_listening_is_said_in_time(free_port: int) -> None:
     with pytest.raises(Unreachable, match=str(free_port)):
         await Connection.open(f"http://127.0.0.1:{free_port}")
+
+
+async def test_a_batch_may_be_larger_than_any_one_task(connection: Connection, queue: str) -> None:
+    tasks = [{"type": "t", "data": "x" * 500_000, "queue": queue} for _ in range(10)]
+
+    status, answer = await ask(connection, "submit_batch", tasks=tasks)
+
+    assert (status, answer["count"]) == (201, 10)

@@ -59,8 +59,8 @@ def test_a_message_is_split_into_the_very_frames_that_it_was_made_of(
 
 
 @given(calls)
-def test_a_call_whose_body_is_not_read_says_who_asks(called: Called) -> None:
-    assert frames.call_head(packed(called)) == (called.number, called.name)
+def test_a_call_whose_body_is_not_read_has_its_number(called: Called) -> None:
+    assert frames.call_number(packed(called)) == called.number
 
 
 @given(some.lists(replies | pushes, max_size=8))
@@ -87,7 +87,7 @@ READERS: list[Callable[[bytes], object]] = [
     frames.read_calls,
     frames.read_call,
     frames.split,
-    frames.call_head,
+    frames.call_number,
     lambda message: list(frames.read_told(message)),
 ]
 

@@ -1,0 +1,92 @@
+"""A node that stops, seen from `/connect`: told, answered, closed, in bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from cluster.answers import Consistency
+from cluster.core.queries import GetWorker
+from cluster.replica import Replica
+from gateway import connect
+from gateway.app import create_app, open_app, serve
+from gateway.connection import Connection
+from gateway.defaults import SubmitDefaults
+from gateway.frames import Pushed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WAIT_SECONDS = 10.0
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stopping(replica: Replica) -> AsyncIterator[web.AppRunner]:
+    """A gateway of the test's own, which it may stop."""
+    app = create_app(defaults=SubmitDefaults())
+    runner = await serve(app, "127.0.0.1", 0)
+    open_app(app, replica)
+    yield runner
+    await runner.cleanup()
+
+
+def url_of(runner: web.AppRunner) -> str:
+    """Where the gateway answers."""
+    return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+
+async def test_calls_in_flight_are_answered_and_the_peer_is_told_to_go_elsewhere(
+    stopping: web.AppRunner, queue: str
+) -> None:
+    told: asyncio.Queue[Pushed] = asyncio.Queue()
+    connection = await Connection.open(url_of(stopping), on_pushed=told.put_nowait)
+    body = {"type": "t", "data": 1, "queue": queue}
+    task = (await connection.call("submit", body, timeout_seconds=WAIT_SECONDS)).value
+    waiting = connection.ask("task", {"id": task["id"], "wait": 60})
+    await connection.call("livez", timeout_seconds=WAIT_SECONDS)
+
+    cleaning = asyncio.create_task(stopping.cleanup())
+    leaving = await asyncio.wait_for(told.get(), WAIT_SECONDS)
+    late = await connection.call("submit", body, timeout_seconds=WAIT_SECONDS)
+    await asyncio.wait_for(cleaning, WAIT_SECONDS)
+
+    assert leaving == Pushed("leaving", None)
+    assert (await waiting).value["status"] == "pending"
+    assert (late.status, late.value["code"]) == (503, "stopping")
+    await asyncio.wait_for(connection.closed.wait(), WAIT_SECONDS)
+    assert "1001" in connection.close_reason
+    await connection.close()
+
+
+async def test_a_peer_that_leaves_is_not_waited_for(
+    stopping: web.AppRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "LINGER_SECONDS", 60.0)
+    leaving = asyncio.Event()
+    connection = await Connection.open(url_of(stopping), on_pushed=lambda _told: leaving.set())
+
+    cleaning = asyncio.create_task(stopping.cleanup())
+    await asyncio.wait_for(leaving.wait(), WAIT_SECONDS)
+    await connection.close()
+
+    await asyncio.wait_for(cleaning, WAIT_SECONDS)
+
+
+async def test_offers_are_withdrawn_before_the_gateway_is_gone(
+    stopping: web.AppRunner, replica: Replica, queue: str
+) -> None:
+    connection = await Connection.open(url_of(stopping))
+    registered = await connection.call("register", {"queues": [queue]}, timeout_seconds=10)
+    worker_id = registered.value["worker_id"]
+    offer = {"id": worker_id, "epoch": 3, "slots": 1}
+    await connection.call("offer", offer, timeout_seconds=WAIT_SECONDS)
+
+    await asyncio.wait_for(stopping.cleanup(), WAIT_SECONDS)
+
+    worker = (await replica.read(GetWorker(worker_id), consistency=Consistency.STALE)).value
+    assert worker is not None
+    assert worker.epoch == 3 << 1 | 1
+    await connection.close()
