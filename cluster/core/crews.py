@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import attrgetter
 
+from cluster.core.kinds import SharedKind
 from cluster.core.model import Task, Worker
 from cluster.core.ordered import Ordered
 from cluster.core.ready import Lane, Market, QueueKey, Ready, by_turn
@@ -130,18 +131,18 @@ class Crews:
         if is_more:
             self.fresh[crew] = None
 
-    def wait(self, task: Task, ready: Ready) -> None:
-        """Let a pending task wait where the crews that serve it will look.
+    def wait(self, kind: SharedKind, tasks: list[Task], ready: Ready) -> None:
+        """Let pending tasks of one kind, given by turn, wait where the crews that serve it look.
 
         Without a worker that has room nobody need look now: whoever gains room will.
         """
-        key = task.kind.market_key
+        key = kind.market_key
         market = ready.markets.get(key)
         if market is None:
-            market = ready.open(key, is_paused=task.kind.home.is_paused)
+            market = ready.open(key, is_paused=kind.home.is_paused)
             for crew in self.by_queue.get(key[:2], ()):
                 self._attend(crew, market)
-        lane = ready.add(market, task)
+        lane = ready.add(market, kind.type, tasks)
         for crew in market.crews:
             if crew.available.first is not None:
                 self.fresh[lane] = None

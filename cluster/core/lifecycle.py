@@ -7,6 +7,7 @@ dead letters, and the one timer that a task has on the wall clock.
 from __future__ import annotations
 
 from cluster.core import room, sizes
+from cluster.core.kinds import SharedKind
 from cluster.core.model import (
     ERROR_TOLD_MAX,
     FAILED,
@@ -65,12 +66,17 @@ def enter(state: State, task: Task) -> None:
     """Let *task* stand where its status has it stand; a running one stands nowhere."""
     status = task.status
     if status is PENDING:
-        task.kind.level.add(task)
-        state.crews.wait(task, state.ready)
+        begin_waiting(state, task.kind, [task])
     elif status is FAILED:
         task.kind.space.dead.add(task)
     elif status in FINAL:
         task.kind.space.rested.add(task)
+
+
+def begin_waiting(state: State, kind: SharedKind, tasks: list[Task]) -> None:
+    """Let pending tasks of one kind, given by turn, stand where they wait for workers."""
+    kind.level.extend(tasks)
+    state.crews.wait(kind, tasks, state.ready)
 
 
 def _leave(state: State, task: Task) -> None:

@@ -9,7 +9,7 @@ and moving tasks between them.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
@@ -98,18 +98,23 @@ class Listing:
                 task = tasks[place]
                 yield task.number, task if wanted.matches(task) else None
 
-    def add(self, task: Task) -> None:
-        """Put in a task, whose number is above all others'."""
-        number = task.number >> PAGE_BITS
-        page = self._pages.get(number)
-        if page is None:
-            page = self._pages[number] = Page(number)
-            self._order.add(page)
-        page.tasks.append(task)
-        status, kind = task.status, task.kind
-        page.statuses[status] += 1
-        page.queues[kind.queue] = page.queues.get(kind.queue, 0) + 1
-        page.types[kind.type] = page.types.get(kind.type, 0) + 1
+    def extend(self, tasks: Iterable[Task]) -> None:
+        """Put in tasks in order, whose numbers are above all others'."""
+        page = None
+        for task in tasks:
+            number = task.number >> PAGE_BITS
+            if page is None or page.number != number:
+                page = self._pages.get(number) or self._open(number)
+            page.tasks.append(task)
+            kind = task.kind
+            page.statuses[task.status] += 1
+            page.queues[kind.queue] = page.queues.get(kind.queue, 0) + 1
+            page.types[kind.type] = page.types.get(kind.type, 0) + 1
+
+    def _open(self, number: int) -> Page:
+        page = self._pages[number] = Page(number)
+        self._order.add(page)
+        return page
 
     def moved(self, task: Task, before: TaskStatus) -> None:
         """Count *task* under the status that it has now."""

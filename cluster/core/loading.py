@@ -131,6 +131,7 @@ class Loader:
         for at, run in zip(started, runs, strict=True):
             run.timeline = timelines.loaded(run.timeline, self._one)
             tasks[at].run = run
+        self._space.listing.extend(tasks)
         for task in tasks:
             self._put_in(task)
 
@@ -138,11 +139,12 @@ class Loader:
         state = self._machine.state
         space = self._space
         space.tasks[task.id] = task
-        space.listing.add(task)
         task.kind.tasks += 1
         task.created.tasks += 1
         space.tally.by_status[task.status] += 1
-        task.kind.home.submitted(task.status)
+        home = task.kind.home
+        home.size += 1
+        home.by_status[task.status] += 1
         lifecycle.set_timer(state, task)
         lifecycle.enter(state, task)
         timeout_ms = task.kind.policy.timeout_ms

@@ -83,6 +83,19 @@ class Ordered(Generic[R]):
             self._floors.insert(at + 1, self._key(block[BLOCK_RECORDS]))
             del block[BLOCK_RECORDS:]
 
+    def extend(self, records: list[R]) -> None:
+        """Put in *records*, which are in order, and most often behind all that are here."""
+        blocks = self._blocks
+        last = blocks[-1] if blocks else None
+        if last is None or len(last) + len(records) > BLOCK_RECORDS:
+            for record in records:
+                self.add(record)
+        elif self._key(last[-1]) < self._key(records[0]):
+            last += records
+        else:
+            for record in records:
+                self.add(record)
+
     def remove(self, record: R) -> None:
         """Take out *record*, which must be there."""
         blocks = self._blocks

@@ -137,14 +137,13 @@ class Ready:
         if not neighbours:
             del self.by_queue[market.key[:2]]
 
-    def add(self, market: Market, task: Task) -> Lane:
-        """Let *task* wait at its place, wherever among the others that is."""
-        type_ = task.kind.type
+    def add(self, market: Market, type_: str, tasks: list[Task]) -> Lane:
+        """Let tasks of a type wait, given by turn, each at its place among the others."""
         lane = market.lanes.get(type_)
         if lane is None:
             lane = market.lanes[type_] = Lane(market, type_)
-        lane.tasks.add(task)
-        if lane.turn is None or task.turn < lane.turn:
+        lane.tasks.extend(tasks)
+        if lane.turn is None or tasks[0].turn < lane.turn:
             lane.publish()
         return lane
 

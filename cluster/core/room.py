@@ -67,16 +67,16 @@ def _first_dead(space: Space) -> Task | None:
     return space.dead.first()
 
 
-def share(state: State, plain: Kind) -> SharedKind:
-    """The kind of a task that comes in now, and one more task counted for all that it shares."""
+def share(state: State, plain: Kind, count: int) -> SharedKind:
+    """The kind of so many tasks that come in now, which are counted for all that they share."""
     kind = state.kinds.find(plain) or state.open_kind(plain)
-    kind.tasks += 1
-    if kind.tasks == 1:
+    if not kind.tasks:
         state.bytes_used += sizes.kind_bytes(plain)
+    kind.tasks += count
     now = state.now
-    now.tasks += 1
-    if now.tasks == 1:
+    if not now.tasks:
         state.bytes_used += sizes.MOMENT_BYTES
+    now.tasks += count
     return kind
 
 

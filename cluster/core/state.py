@@ -128,6 +128,32 @@ class State:
         space = self.spaces.get(namespace)
         return None if space is None else space.tasks.get(task_id)
 
+    def submitted(self, kind: SharedKind, tasks: list[Task]) -> None:
+        """Note that tasks of one kind came in."""
+        now = self.now
+        events = self.events
+        for task in tasks:
+            events.append(
+                _new(
+                    Event,
+                    (
+                        now.index,
+                        len(events),
+                        now.term,
+                        now.cluster_ms,
+                        "submitted",
+                        task.id,
+                        kind.queue,
+                        task.status,
+                        None,
+                        None,
+                        None,
+                        None,
+                        None,
+                    ),
+                )
+            )
+
     def happened(
         self,
         kind: str,

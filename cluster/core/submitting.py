@@ -5,7 +5,8 @@ from __future__ import annotations
 from cluster.core import lifecycle, matching, room
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
 from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_of
-from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, Idempotency, NewTask, Task
+from cluster.core.kinds import SharedKind
+from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, NewTask, Task
 from cluster.core.state import State
 
 _new = tuple.__new__  # A third of the time that `SubmittedTask(…)` takes.
@@ -22,19 +23,21 @@ def submit(state: State, command: Submit) -> Submitted | Refused:
     if isinstance(judged, Refused):
         return judged
 
-    taken = [
-        (new.id, _take_in(state, new), False) if is_new else _known(state, new)
-        for new, is_new in zip(command.tasks, judged, strict=True)
-    ]
-    matching.match(state)
-    return Submitted(
-        tuple(
-            [
-                _new(SubmittedTask, (task_id, None if task is None else task.status, is_known))
-                for task_id, task, is_known in taken
-            ]
-        )
-    )
+    if False not in judged and _are_of_one_kind(command.tasks):
+        tasks = _take_in(state, command.tasks)
+        matching.match(state)
+        told = [_new(SubmittedTask, (task.id, task.status, False)) for task in tasks]
+    else:
+        taken = [
+            (new.id, _take_in(state, (new,))[0], False) if is_new else _known(state, new)
+            for new, is_new in zip(command.tasks, judged, strict=True)
+        ]
+        matching.match(state)
+        told = [
+            SubmittedTask(task_id, None if task is None else task.status, is_known)
+            for task_id, task, is_known in taken
+        ]
+    return Submitted(tuple(told))
 
 
 def _judged(state: State, tasks: tuple[NewTask, ...]) -> list[bool] | Refused:
@@ -82,16 +85,18 @@ def _known(state: State, new: NewTask) -> tuple[str, Task | None, bool]:
     if new.idempotency is not None:
         remembered = state.keys.find(slot_of(new.kind.namespace, new.idempotency.key))
         if remembered is None:
-            _remember(state, new, new.idempotency)
+            _remember(state, new)
         else:
             task_id = remembered.task_id
     return task_id, state.task(new.kind.namespace, task_id), True
 
 
-def _remember(state: State, new: NewTask, idempotency: Idempotency) -> None:
-    slot = slot_of(new.kind.namespace, idempotency.key)
-    until_ms = state.now.wall_ms + REMEMBERED_MS
-    state.keys.add(Remembered(slot, idempotency.body, new.id, until_ms))
+def _remember(state: State, new: NewTask) -> None:
+    """Remember the key of *new*, if it has one."""
+    if new.idempotency is not None:
+        slot = slot_of(new.kind.namespace, new.idempotency.key)
+        until_ms = state.now.wall_ms + REMEMBERED_MS
+        state.keys.add(Remembered(slot, new.idempotency.body, new.id, until_ms))
 
 
 def _key_conflict(key: str) -> Refused:
@@ -132,30 +137,54 @@ def _run_at_ms(new: NewTask, now_ms: int) -> int | None:
     return now_ms + new.delay_ms if new.delay_ms > 0 else None
 
 
-def _take_in(state: State, new: NewTask) -> Task:
-    task_id, payload, plain, delay_ms, run_at_ms, extras, idempotency = new
+def _are_of_one_kind(tasks: tuple[NewTask, ...]) -> bool:
+    return len(tasks) == 1 or all(new.kind is tasks[0].kind for new in tasks)
+
+
+def _take_in(state: State, news: tuple[NewTask, ...]) -> list[Task]:
+    """Take in new tasks of one kind: what follows from the kind, once for all of them."""
+    kind = room.share(state, news[0].kind, len(news))
+    tasks = []
+    waiting = []
+    for new in news:
+        task = _new_task(state, new, kind)
+        tasks.append(task)
+        if task.status is PENDING:
+            waiting.append(task)
+    kind.space.listing.extend(tasks)
+    kind.space.tally.submitted(len(waiting), len(tasks) - len(waiting))
+    kind.home.submitted(len(waiting), len(tasks) - len(waiting))
+    if waiting:
+        lifecycle.begin_waiting(state, kind, waiting)
+    state.submitted(kind, tasks)
+    return tasks
+
+
+def _new_task(state: State, new: NewTask, kind: SharedKind) -> Task:
+    """The task, with its number, its turn and its timer, in the table of all tasks."""
+    now = state.now
+    task_id, payload, _, delay_ms, run_at_ms, extras, idempotency = new
     if idempotency is not None:
-        _remember(state, new, idempotency)
-    now_ms = state.now.wall_ms
-    kind = room.share(state, plain)
+        _remember(state, new)
     if delay_ms > 0:
-        run_at_ms = _run_at_ms(new, now_ms)
-    is_early = run_at_ms is not None and run_at_ms > now_ms
-    status = SCHEDULED if is_early else PENDING
+        run_at_ms = _run_at_ms(new, now.wall_ms)
+    is_early = run_at_ms is not None and run_at_ms > now.wall_ms
     state.newest_number = number = state.newest_number + 1
-    turn = 0 if is_early else lifecycle.next_turn(state, kind.priority)
-    task = Task(task_id, payload, kind, extras, status, state.now, number, turn, run_at_ms)
+    task = Task(
+        task_id,
+        payload,
+        kind,
+        extras,
+        SCHEDULED if is_early else PENDING,
+        now,
+        number,
+        0 if is_early else lifecycle.next_turn(state, kind.priority),
+        run_at_ms,
+    )
     ttl_ms = kind.policy.ttl_ms
     if ttl_ms is not None:
-        task.expires_at_ms = max(now_ms, run_at_ms or 0) + ttl_ms
-
-    space = kind.space
-    space.tasks[task_id] = task
-    space.listing.add(task)
-    space.tally.submitted(status)
-    kind.home.submitted(status)
+        task.expires_at_ms = max(now.wall_ms, run_at_ms or 0) + ttl_ms
     if is_early or ttl_ms is not None:
         lifecycle.set_timer(state, task)
-    lifecycle.enter(state, task)
-    state.happened("submitted", task)
+    kind.space.tasks[task_id] = task
     return task

@@ -85,7 +85,7 @@ def test_every_field_of_a_task_is_kept():
     task.kind = machine.state.open_kind(KIND)
     space = task.kind.space
     space.tasks[task.id] = task
-    space.listing.add(task)
+    space.listing.extend([task])
     space.tally.submitted_ever = 1
 
     (loaded,) = load(msgpacked(dump(machine))).state.spaces["s"].listing

@@ -20,7 +20,7 @@ def a_task(number, status=TaskStatus.PENDING, queue="q", type_="t", worker_id=No
 def filled(*tasks):
     listing = Listing()
     for task in tasks:
-        listing.add(task)
+        listing.extend([task])
     return listing
 
 
@@ -76,7 +76,7 @@ def test_a_list_finds_what_is_there_newest_first(tasks, moves, gone, number, wan
 def test_a_page_without_what_is_looked_for_is_one_look():
     listing = filled(*(a_task(number) for number in range(3 * NUMBERS)))
     rare = a_task(3 * NUMBERS, TaskStatus.FAILED, "rare", "rare")
-    listing.add(rare)
+    listing.extend([rare])
 
     for wanted in ({"status": TaskStatus.FAILED}, {"queue": "rare"}, {"type": "rare"}):
         looks = list(listing.before(4 * NUMBERS, Wanted(**wanted)))

@@ -1,5 +1,6 @@
 """Records in order."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,25 @@ def test_it_holds_what_was_added_and_not_removed_in_order(steps):
     assert list(ordered) == sorted(model)
     assert len(ordered) == len(model)
     assert ordered.first == min(model, default=None)
+
+
+@pytest.mark.parametrize("held", [0, 1, BLOCK_RECORDS - 3, BLOCK_RECORDS])
+def test_entries_that_come_together_go_behind_all_others(held):
+    ordered = filled(held)
+
+    ordered.extend([held, held + 1, held + 2, held + 3])
+
+    assert list(ordered) == list(range(held + 4))
+    assert ordered.first == 0
+
+
+def test_entries_that_come_together_go_where_they_belong():
+    ordered = filled(4, step=10)
+
+    ordered.extend([-1, 5, 40])
+
+    assert list(ordered) == [-1, 0, 5, 10, 20, 30, 40]
+    assert ordered.first == -1
 
 
 def test_many_entries_stay_in_order_wherever_they_are_added():
