@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from copy import copy
 from functools import update_wrapper
 from types import ModuleType
@@ -25,6 +25,7 @@ from typing import (
     overload,
 )
 
+from cluster.core.model import DEFAULT_QUEUE
 from cluster.errors import ConfigurationError
 from gateway.submissions import Submission, SubmitOptions, TaskOptions
 from node.context import Context, GiveUp
@@ -170,6 +171,12 @@ def by_type(handlers: Iterable[Handler[..., Any]]) -> dict[str, Handler[..., Any
         if found.setdefault(handler.name, handler).function is not handler.function:
             raise ConfigurationError(f"two handlers claim the task type {handler.name!r}")
     return found
+
+
+def queues_of(handlers: Mapping[str, Handler[..., Any]]) -> tuple[str, ...]:
+    """The queues that their tasks wait in: default, and those that they name."""
+    named = (handler.options.get("queue", DEFAULT_QUEUE) for handler in handlers.values())
+    return tuple(sorted({DEFAULT_QUEUE, *named}))
 
 
 def handlers_in(modules: Iterable[ModuleType]) -> dict[str, Handler[..., Any]]:

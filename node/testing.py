@@ -19,7 +19,7 @@ from gateway.app import create_app, open_app, serve
 from gateway.defaults import SubmitDefaults
 from gateway.portal import Portal
 from node.memory_host import MemoryHost
-from node.tasks import Handler, by_type
+from node.tasks import Handler, by_type, queues_of
 from node.worker import TaskWorker, WorkerSettings
 
 HOST = "127.0.0.1"
@@ -53,15 +53,15 @@ class MemoryCluster:
 
     def serve(self, *handlers: Handler[..., Any], slots: int = 4) -> None:
         """Start a worker that runs tasks of these handlers' types, from the queues they name."""
-        queues = {"default", *(handler.options.get("queue", "default") for handler in handlers)}
+        served = by_type(handlers)
         settings = WorkerSettings(
             urls=(self.url,),
             name=f"worker{len(self._workers) + 1}",
             slots=slots,
-            queues=tuple(sorted(queues)),
+            queues=queues_of(served),
             drain_seconds=DRAIN_SECONDS,
         )
-        self._workers.append(self._portal.run(_work(by_type(handlers), settings)))
+        self._workers.append(self._portal.run(_work(served, settings)))
 
     async def _stop(self) -> None:
         for worker, _running in self._workers:

@@ -25,7 +25,7 @@ from node.coordinator import NodeSettings, run_node
 from node.log import configure_logging
 from node.loops import run
 from node.memory import memory_bytes_default
-from node.tasks import load_handlers
+from node.tasks import load_handlers, queues_of
 from node.worker import TaskWorker, WorkerSettings
 
 BUILT_IN = "node.handlers"
@@ -159,9 +159,7 @@ def node(
 @option(
     "--queues",
     variable="QUORATE_QUEUES",
-    default="default",
-    show_default=True,
-    help="Queues to serve, comma-separated.",
+    help="Queues to serve, comma-separated; by default those that the handlers name, and default.",
 )
 @option(
     "--tags", variable="QUORATE_TAGS", default="", help="What tasks may require, comma-separated."
@@ -181,7 +179,7 @@ def worker(
     modules: tuple[str, ...],
     url: str,
     slots: int,
-    queues: str,
+    queues: str | None,
     tags: str,
     name: str | None,
     drain_seconds: float,
@@ -194,15 +192,16 @@ def worker(
     """
     name = name or f"{socket.gethostname()}-{os.getpid()}"
     configure_logging(name, level=log_level)
+    handlers = load_handlers(modules or (BUILT_IN,))
     settings = WorkerSettings(
         urls=parse_urls(url),
         name=name,
         slots=slots,
-        queues=_split(queues),
+        queues=queues_of(handlers) if queues is None else _split(queues),
         tags=_split(tags),
         drain_seconds=drain_seconds,
     )
-    return run(TaskWorker(load_handlers(modules or (BUILT_IN,)), settings).run_until_signal())
+    return run(TaskWorker(handlers, settings).run_until_signal())
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from cluster.errors import ConfigurationError
 from node.context import Context, GiveUp
-from node.tasks import handlers_in, load_handlers, task
+from node.tasks import handlers_in, load_handlers, queues_of, task
 
 
 @task("greet")
@@ -100,6 +100,11 @@ def test_a_handler_with_other_options_is_the_same_handler() -> None:
 
     assert handlers_in([module]) == {"greet": greet}
     assert (greet.options, urgent.options) == ({}, {"priority": "high"})
+
+
+def test_handlers_tasks_wait_where_they_name_and_in_the_default_queue() -> None:
+    assert queues_of({"greet": greet}) == ("default",)
+    assert queues_of({"greet": greet, "images.resize": resize}) == ("default", "images")
 
 
 def test_an_unknown_option_is_refused_where_it_is_written() -> None:
