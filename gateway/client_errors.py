@@ -9,6 +9,7 @@ QuorateError
 │   ├── WorkerLost          the session ended: register anew
 │   ├── LeaseLost           another lease superseded this one: drop the run
 │   ├── ClusterFull         there was no room for a task, as long as the client was patient
+│   ├── EntriesGone         entries of the log that were asked for are no longer kept
 │   ├── EventsGone          events that the reader has not seen are no longer kept
 │   └── InvalidRequest      `errors` names each wrong field
 └── NoResult                the task has ended, and there is no result; `task` is all that is known
@@ -56,6 +57,14 @@ class ClusterFull(RequestRefused):
     """The cluster has no room for another task. It is safe to repeat, later."""
 
 
+class EntriesGone(RequestRefused):
+    """Entries of the log that were asked for are no longer kept; it begins at `first`."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(status, problem)
+        self.first = int(problem.get("first", 1))
+
+
 class EventsGone(RequestRefused):
     """Events that the reader has not seen are no longer kept; those after `oldest` are."""
 
@@ -74,6 +83,7 @@ _BY_CODE: Mapping[str, type[RequestRefused]] = {
     "worker_lost": WorkerLost,
     "lease_lost": LeaseLost,
     "cluster_full": ClusterFull,
+    "entries_gone": EntriesGone,
     "events_gone": EventsGone,
     "invalid": InvalidRequest,
 }

@@ -34,6 +34,9 @@ COMMANDS = {
     "task": Home("node.commands.queue", "show_task", "Show one task"),
     "tasks": Home("node.commands.queue", "list_tasks", "List tasks, newest first"),
     "workers": Home("node.commands.queue", "list_workers", "List workers"),
+    "events": Home("node.commands.watching", "events", "Follow what happens"),
+    "monitor": Home("node.commands.watching", "monitor", "Follow the replicated log"),
+    "keys": Home("node.commands.watching", "keys", "Show what records there are"),
     "cluster": Home("node.commands.cluster", "cluster", "Show the nodes, or change who they are"),
 }
 
