@@ -51,7 +51,7 @@ def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.
 
     *lease_seconds* is what workers are told, and must be the replica's own.
     """
-    app = web.Application(middlewares=[_measured, _problems], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[_measured, problems_told], client_max_size=BODY_BYTES_MAX)
     app[_DOOR] = _Door(defaults=defaults, lease_seconds=lease_seconds)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _bound(route.handler))
@@ -163,7 +163,7 @@ async def _measured(request: web.Request, handler: Answerer) -> web.StreamRespon
 
 
 @web.middleware
-async def _problems(request: web.Request, handler: Answerer) -> web.StreamResponse:
+async def problems_told(request: web.Request, handler: Answerer) -> web.StreamResponse:
     """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
     try:
         origins.check(request)

@@ -48,7 +48,7 @@ class HttpCall(Call):
         if empty is not None and not self._request.can_read_body:
             return parse(Body(empty, Format.JSON))  # Whatever format a client names for nothing.
         media = _media_of(self._request, is_bulk=many is not None)
-        content = await _content(self._request)
+        content = await read_content(self._request)
         if not content and empty is not None:
             return parse(Body(empty, _written_in(media)))
         if len(content) <= INLINE_BYTES_MAX:
@@ -124,7 +124,7 @@ def _media_of(request: web.Request, *, is_bulk: bool) -> str:
     )
 
 
-async def _content(request: web.Request) -> bytes:
+async def read_content(request: web.Request) -> bytes:
     """The body's bytes, as long as they keep coming and are not too many."""
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise too_large(BODY_BYTES_MAX)

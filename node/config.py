@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from cluster.errors import ConfigurationError
 from cluster.raft.security import TlsFiles
@@ -71,6 +72,28 @@ def parse_members(text: str) -> dict[str, str]:
     if not members:
         raise ConfigurationError("--cluster names no member: write node1=127.0.0.1:7600,…")
     return members
+
+
+def parse_nodes(text: str) -> dict[str, str]:
+    """Read `node1=http://127.0.0.1:5000,node2=…` as node id -> URL, in the order given.
+
+    Raises:
+        ConfigurationError: an entry is not `id=http://host:port`, or an id comes twice.
+    """
+    nodes: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        node_id, equals, url = entry.partition("=")
+        parts = urlsplit(url)
+        if not equals or not node_id or parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ConfigurationError(
+                f"{entry!r} in --cluster is not a node: write it as node1=http://127.0.0.1:5000"
+            )
+        if node_id in nodes:
+            raise ConfigurationError(f"--cluster names {node_id} twice")
+        nodes[node_id] = url.rstrip("/")
+    if not nodes:
+        raise ConfigurationError("--cluster names no node: write node1=http://127.0.0.1:5000,…")
+    return nodes
 
 
 def parse_urls(text: str) -> tuple[str, ...]:

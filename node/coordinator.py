@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from cluster.errors import QuorateError, StorageDamaged
+from cluster.errors import StorageDamaged
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
 from gateway.app import create_app, open_app, serve
 from gateway.defaults import SubmitDefaults
+from node.binding import explained
 from node.collector import tidied
 from node.config import Address
 from node.lifeline import announce
@@ -25,10 +25,6 @@ from node.loops import stop_signal, unless_set
 STOP_TIMEOUT_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
-
-
-class AddressUnavailable(QuorateError):
-    """An address cannot be listened on. The message says which one, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +70,7 @@ async def _run(settings: NodeSettings) -> int:
 async def _node(settings: NodeSettings) -> AsyncIterator[Replica]:
     """Answer at once that the process lives; serve once the replica has its state."""
     app = create_app(defaults=settings.defaults, lease_seconds=settings.replica.lease_seconds)
-    with _explained(str(settings.http), "--http"):
+    with explained(str(settings.http), "--http"):
         runner = await serve(app, settings.http.host, settings.http.port)
     try:
         replica = await _start(settings)
@@ -92,26 +88,12 @@ async def _node(settings: NodeSettings) -> AsyncIterator[Replica]:
 
 
 async def _start(settings: NodeSettings) -> Replica:
-    with _explained(settings.replica.raft_bind or _own_raft(settings), "--raft-bind"):
+    with explained(settings.replica.raft_bind or _own_raft(settings), "--raft-bind"):
         try:
             return await Replica.start(settings.replica)
         except StorageDamaged as error:
             announce(damaged=str(error))
             raise
-
-
-@contextlib.contextmanager
-def _explained(address: str, option: str) -> Iterator[None]:
-    """Say what a failed bind means."""
-    try:
-        yield
-    except OSError as error:
-        reason = {
-            errno.EADDRINUSE: "is taken by another program",
-            errno.EADDRNOTAVAIL: "is not an address of this machine",
-            errno.EACCES: "may not be used by this user",
-        }.get(error.errno or 0, f"cannot be used ({error.strerror})")
-        raise AddressUnavailable(f"{address} {reason}: choose another with {option}") from None
 
 
 @contextlib.contextmanager

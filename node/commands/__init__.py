@@ -29,6 +29,7 @@ class Home(NamedTuple):
 COMMANDS = {
     "up": Home("node.commands.up", "up", "A whole cluster on this machine, until Ctrl-C"),
     "node": Home("node.commands.processes", "node", "One coordinator with its gateway"),
+    "gateway": Home("node.commands.gateway", "gateway", "A gateway alone: no vote, no data"),
     "worker": Home("node.commands.processes", "worker", "A worker that runs tasks"),
     "submit": Home("node.commands.queue", "submit", "Submit a task"),
     "task": Home("node.commands.queue", "show_task", "Show one task"),

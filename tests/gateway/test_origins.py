@@ -45,6 +45,13 @@ async def test_a_write_from_another_sites_page_is_refused(
     assert (answer.status, problem["code"]) == (403, "forbidden_origin")
 
 
+async def test_a_websocket_of_another_sites_page_is_refused(http: aiohttp.ClientSession) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await http.ws_connect("/connect", protocols=("quorate.1",), origin="http://evil.example")
+
+    assert refused.value.status == 403
+
+
 async def test_a_write_from_the_nodes_own_page_is_taken(http: aiohttp.ClientSession) -> None:
     headers = {
         "Origin": "http://localhost:5000",

@@ -11,6 +11,7 @@ from node.config import (
     Address,
     parse_address,
     parse_members,
+    parse_nodes,
     parse_urls,
     read_secret,
     refuse_open_bind,
@@ -55,6 +56,27 @@ def test_members_keep_the_order_in_which_they_were_given() -> None:
 def test_members_that_contradict_each_other_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         parse_members(text)
+
+
+def test_nodes_are_names_and_urls() -> None:
+    nodes = parse_nodes("b=http://127.0.0.1:5001/, a=https://host")
+
+    assert list(nodes.items()) == [("b", "http://127.0.0.1:5001"), ("a", "https://host")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "names no node"),
+        ("http://127.0.0.1:5000", "is not a node"),
+        ("a=127.0.0.1:5000", "is not a node"),
+        ("a=http://", "is not a node"),
+        ("a=http://h:1,a=http://h:2", "names a twice"),
+    ],
+)
+def test_nodes_that_cannot_be_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        parse_nodes(text)
 
 
 def test_a_url_without_a_scheme_is_http() -> None:

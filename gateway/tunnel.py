@@ -1,0 +1,108 @@
+"""A WebSocket through the proxy: messages pass both ways, and one side's end is the other's."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from gateway.frames import MESSAGE_BYTES_MAX
+from gateway.problems import Problem
+from gateway.upstreams import Upstream, Upstreams
+
+ALIVE_SECONDS = 20.0  # Between pings, on either side.
+_UNSENDABLE = frozenset({1005, 1006, 1015})  # They say that no code came (RFC 6455, §7.4.1).
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+def is_upgrade(request: web.Request) -> bool:
+    """Whether the request asks for a WebSocket."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+async def tunnel(
+    request: web.Request, upstreams: Upstreams, session: aiohttp.ClientSession
+) -> web.StreamResponse:
+    """Connect to a node that takes it, and pass messages until either side ends.
+
+    Raises:
+        Problem: no node could be connected to, or none takes it.
+    """
+    for upstream in upstreams.in_turn():
+        try:
+            node = await _connect(request, upstream, session)
+        except aiohttp.WSServerHandshakeError as refusal:
+            if refusal.status == 503:
+                continue  # It is starting.
+            raise Problem(
+                "upgrade_required", f"{upstream.url} takes no such WebSocket: {refusal.status}"
+            ) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            upstream.mark(is_up=False, why=str(error) or type(error).__name__)
+            continue
+        upstreams.prefer(upstream)
+        try:
+            return await _bridge(request, node, upstream)
+        finally:
+            await node.close()
+    raise Problem("no_quorum", f"no node could be connected to, of {upstreams}")
+
+
+async def _connect(
+    request: web.Request, upstream: Upstream, session: aiohttp.ClientSession
+) -> aiohttp.ClientWebSocketResponse:
+    protocols = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower() in {"authorization", "traceparent"}
+    }
+    async with upstream.lent():
+        return await session.ws_connect(
+            upstream.url + request.raw_path,
+            protocols=tuple(filter(None, (protocol.strip() for protocol in protocols))),
+            headers=headers,
+            heartbeat=ALIVE_SECONDS,
+            max_msg_size=MESSAGE_BYTES_MAX,
+        )
+
+
+async def _bridge(
+    request: web.Request, node: aiohttp.ClientWebSocketResponse, upstream: Upstream
+) -> web.WebSocketResponse:
+    client = web.WebSocketResponse(
+        protocols=(node.protocol,) if node.protocol else (),
+        heartbeat=ALIVE_SECONDS,
+        max_msg_size=MESSAGE_BYTES_MAX,
+        compress=False,
+    )
+    await client.prepare(request)
+    passing = asyncio.create_task(_pass(client, node))
+    try:
+        async with upstream.lent(is_stream=True):
+            await _pass(node, client)
+    except TimeoutError:
+        await client.close(code=WSCloseCode.GOING_AWAY, message=b"the node is gone: connect again")
+    finally:
+        passing.cancel()
+        await asyncio.gather(passing, return_exceptions=True)
+    return client
+
+
+async def _pass(source: Socket, target: Socket) -> None:
+    """Pass what *source* says until it ends; *target* then ends with the same words."""
+    while True:
+        message = await source.receive()
+        if message.type is WSMsgType.BINARY:
+            await target.send_bytes(message.data)
+        elif message.type is WSMsgType.TEXT:
+            await target.send_str(message.data)
+        else:
+            break
+    code = source.close_code
+    if code is None or code in _UNSENDABLE:
+        code = WSCloseCode.GOING_AWAY
+    reason = message.extra if message.type is WSMsgType.CLOSE and message.extra else ""
+    await target.close(code=code, message=reason.encode()[:123])
