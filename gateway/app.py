@@ -1,18 +1,15 @@
-"""The application: routes over a replica, and the server that binds it."""
+"""The application: routes over a replica, closed until there is one."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from cluster.replica import Replica
-from gateway import api_pages, origins, problems
+from gateway import api_pages
 from gateway.calls import Handler
 from gateway.connect import connect
 from gateway.defaults import SubmitDefaults
@@ -22,13 +19,7 @@ from gateway.measures import NO_ROUTE, Measures
 from gateway.problems import Problem
 from gateway.routes import ROUTES, STREAMS, Streamer
 from gateway.service import Service
-
-_log = logging.getLogger(__name__)
-
-_http_log = logging.getLogger("gateway.http")
-
-SHUTDOWN_SECONDS = 10.0  # What is in flight may take so long; a proposal waits 5 s at most.
-Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from gateway.serving import EDGE, Answerer, Edge, problems_told
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +43,8 @@ def create_app(*, defaults: SubmitDefaults, lease_seconds: float = 15.0) -> web.
     *lease_seconds* is what workers are told, and must be the replica's own.
     """
     app = web.Application(middlewares=[_measured, problems_told], client_max_size=BODY_BYTES_MAX)
-    app[_DOOR] = _Door(defaults=defaults, lease_seconds=lease_seconds)
+    door = app[_DOOR] = _Door(defaults=defaults, lease_seconds=lease_seconds)
+    app[EDGE] = Edge(say_goodbye=_say_goodbye, note_problem=door.measures.problem)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _bound(route.handler))
         if route.method == "GET":
@@ -79,51 +71,6 @@ def open_app(app: web.Application, replica: Replica) -> None:
     door.service = service
     door.reader = asyncio.create_task(service.watching.run(replica))
     door.lag = asyncio.create_task(door.measures.feel_lag())
-
-
-async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
-    """Bind and answer until the runner's `cleanup`, which lets what is in flight finish, bounded.
-
-    Port 0 takes a free one; `runner.addresses` says which.
-
-    Raises:
-        OSError: the address cannot be bound; nothing is left running.
-    """
-    runner = _Runner(
-        app,
-        access_log=None,
-        logger=_http_log,
-        # Whoever hangs up is noticed: a waiting worker's offer must not outlive the caller.
-        handler_cancellation=True,
-        auto_decompress=False,  # A compressed body is refused: a small one may unfold to anything.
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    return runner
-
-
-class _Runner(web.AppRunner):
-    """Says good-bye before it stops reading, which is the first thing that aiohttp stops."""
-
-    async def cleanup(self) -> None:
-        for site in list(self.sites):
-            await site.stop()
-        await _say_goodbye(self.app)
-        await super().cleanup()
-
-
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Not what a stranger sent that is no HTTP: it was answered, and could fill the log."""
-    kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or not issubclass(kind, HttpProcessingError)
-
-
-_http_log.addFilter(_is_worth_a_line)
 
 
 def _bound(handler: Handler) -> Answerer:
@@ -160,22 +107,6 @@ async def _measured(request: web.Request, handler: Answerer) -> web.StreamRespon
         seconds = loop.time() - started
         request.app[_DOOR].measures.request(request.method, route, response.status, seconds)
     return response
-
-
-@web.middleware
-async def problems_told(request: web.Request, handler: Answerer) -> web.StreamResponse:
-    """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
-    try:
-        origins.check(request)
-        return await handler(request)
-    except web.HTTPException as refusal:
-        problem = problems.of_http(refusal, request)
-    except ConnectionError:
-        raise  # The client is gone: there is nobody to answer.
-    except Exception as error:  # noqa: BLE001 - The edge is where a bug must become an answer.
-        problem = problems.of_failure(error, f"{request.method} {request.path}", _log)
-    request.app[_DOOR].measures.problem(problem.code)
-    return problem.response()
 
 
 def _while_closed(request: web.Request) -> web.Response:

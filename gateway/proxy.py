@@ -16,10 +16,10 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.app import problems_told
 from gateway.exchange import BODY_BYTES_MAX, read_content
 from gateway.problems import Problem
 from gateway.repeating import is_repeatable
+from gateway.serving import EDGE, Edge, problems_told
 from gateway.tunnel import is_upgrade, tunnel
 from gateway.upstreams import Upstream, Upstreams
 
@@ -184,7 +184,7 @@ def create_proxy(urls: Mapping[str, str]) -> web.Application:
     app.router.add_get("/livez", proxy.livez)
     app.router.add_route("*", "/{path:.*}", proxy.forward)
     app.cleanup_ctx.append(proxy.running)
-    app.on_shutdown.append(proxy.end_streams)
+    app[EDGE] = Edge(say_goodbye=proxy.end_streams, note_problem=lambda _code: None)
     return app
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from cluster.errors import StorageDamaged
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, open_app, serve
+from gateway.app import create_app, open_app
 from gateway.defaults import SubmitDefaults
+from gateway.serving import serve
 from node.binding import explained
 from node.collector import tidied
 from node.config import Address

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from gateway.app import serve
 from gateway.proxy import create_proxy
+from gateway.serving import serve
 from node.binding import explained
 from node.config import Address
 from node.lifeline import announce

@@ -15,9 +15,10 @@ from aiohttp import web
 
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, open_app, serve
+from gateway.app import create_app, open_app
 from gateway.defaults import SubmitDefaults
 from gateway.portal import Portal
+from gateway.serving import serve
 from node.memory_host import MemoryHost
 from node.tasks import Handler, by_type, queues_of
 from node.worker import TaskWorker, WorkerSettings

@@ -16,9 +16,10 @@ from aiohttp import web
 
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, open_app, serve
+from gateway.app import create_app, open_app
 from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id
+from gateway.serving import serve
 
 
 def _free_port() -> int:

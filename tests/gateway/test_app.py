@@ -12,9 +12,10 @@ from cluster.answers import Consistency
 from cluster.core.queries import Count
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.app import create_app, open_app, serve
+from gateway.app import create_app, open_app
 from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id
+from gateway.serving import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -20,11 +20,12 @@ from cluster.errors import NoQuorum
 from cluster.replica import Replica
 from cluster.watching import Watch
 from gateway import events
-from gateway.app import create_app, open_app, serve
+from gateway.app import create_app, open_app
 from gateway.client_errors import EventsGone, InvalidRequest
 from gateway.defaults import SubmitDefaults
 from gateway.event_source import Block, Blocks, EventSource
 from gateway.ids import new_id
+from gateway.serving import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

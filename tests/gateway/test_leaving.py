@@ -13,10 +13,11 @@ from cluster.answers import Consistency
 from cluster.core.queries import GetWorker
 from cluster.replica import Replica
 from gateway import connect
-from gateway.app import create_app, open_app, serve
+from gateway.app import create_app, open_app
 from gateway.connection import Connection
 from gateway.defaults import SubmitDefaults
 from gateway.frames import Pushed
+from gateway.serving import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,12 +16,12 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway import proxy
-from gateway.app import serve
 from gateway.connection import Connection
 from gateway.exchange import BODY_BYTES_MAX
 from gateway.ids import new_id
 from gateway.proxy import create_proxy
 from gateway.repeating import is_repeatable
+from gateway.serving import serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -81,6 +81,14 @@ async def has_no_quorum(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     head = b"HTTP/1.1 503 Oh\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     while await reader.readuntil(b"\r\n\r\n"):
         writer.write(head % len(body) + body)
+
+
+async def serve_plainly(app: web.Application, port: int = 0) -> web.AppRunner:
+    """Serve what is no gateway of ours."""
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    return runner
 
 
 async def answers(request: web.Request) -> web.Response:
@@ -243,7 +251,7 @@ async def test_a_node_that_comes_back_is_asked_again(free_port: int) -> None:
         waiting = asyncio.create_task(http.get("/here").__aenter__())
         app = web.Application()
         app.router.add_get("/{path}", answers)
-        runner = await serve(app, "127.0.0.1", free_port)
+        runner = await serve_plainly(app, free_port)
         answer = await waiting
         answer.release()
         await runner.cleanup()
@@ -317,6 +325,17 @@ async def test_many_calls_of_one_connection_pass_through(url: str) -> None:
     assert {answer.status for answer in answers} == {201}
 
 
+async def test_streams_end_when_the_proxy_stops(url: str) -> None:
+    async with aiohttp.ClientSession() as http:
+        async with proxied(url) as through:
+            base = str(through._base_url).rstrip("/")
+            stream = await http.get(f"{base}/events")
+            socket = await http.ws_connect(f"{base}/connect", protocols=("quorate.1",))
+            ending = asyncio.create_task(socket.receive())
+        assert await stream.content.read() == b"" or stream.content.at_eof()
+        assert (await ending).data == 1001
+
+
 async def test_a_connection_ends_with_its_node() -> None:
     async def closes(request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(protocols=("quorate.1",))
@@ -327,7 +346,7 @@ async def test_a_connection_ends_with_its_node() -> None:
 
     app = web.Application()
     app.router.add_get("/connect", closes)
-    runner = await serve(app, "127.0.0.1", 0)
+    runner = await serve_plainly(app)
     node = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with (
         proxied(node) as http,

@@ -1,0 +1,94 @@
+"""Serving: an application bound to an address, and what every answer of ours has in common.
+
+The nodes' gateway and the proxy are such applications; neither is known here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway import origins, problems
+
+_log = logging.getLogger(__name__)
+
+_http_log = logging.getLogger("gateway.http")
+
+SHUTDOWN_SECONDS = 10.0  # What is in flight may take so long; a proposal waits 5 s at most.
+Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What an application lets us do."""
+
+    say_goodbye: Callable[[web.Application], Awaitable[None]]  # Let go of who stays connected.
+    note_problem: Callable[[str], None]  # Given the code of each that is told.
+
+
+EDGE = web.AppKey("edge", Edge)
+
+
+async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Bind and answer until the runner's `cleanup`, which lets what is in flight finish, bounded.
+
+    Port 0 takes a free one; `runner.addresses` says which.
+
+    Raises:
+        OSError: the address cannot be bound; nothing is left running.
+    """
+    runner = _Runner(
+        app,
+        access_log=None,
+        logger=_http_log,
+        # Whoever hangs up is noticed: a waiting worker's offer must not outlive the caller.
+        handler_cancellation=True,
+        auto_decompress=False,  # A compressed body is refused: a small one may unfold to anything.
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+class _Runner(web.AppRunner):
+    """Says good-bye before it stops reading, which is the first thing that aiohttp stops."""
+
+    async def cleanup(self) -> None:
+        for site in list(self.sites):
+            await site.stop()
+        await self.app[EDGE].say_goodbye(self.app)
+        await super().cleanup()
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what a stranger sent that is no HTTP: it was answered, and could fill the log."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, HttpProcessingError)
+
+
+_http_log.addFilter(_is_worth_a_line)
+
+
+@web.middleware
+async def problems_told(request: web.Request, handler: Answerer) -> web.StreamResponse:
+    """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
+    try:
+        origins.check(request)
+        return await handler(request)
+    except web.HTTPException as refusal:
+        problem = problems.of_http(refusal, request)
+    except ConnectionError:
+        raise  # The client is gone: there is nobody to answer.
+    except Exception as error:  # noqa: BLE001 - The edge is where a bug must become an answer.
+        problem = problems.of_failure(error, f"{request.method} {request.path}", _log)
+    request.app[EDGE].note_problem(problem.code)
+    return problem.response()
