@@ -95,7 +95,8 @@ class RecordingClient:
             return unsure, type(error).__name__, 0
         index = int(headers.get(INDEX_HEADER, 0))
         if status < 300:
-            return Type.OK, _VALUES.get(f, _status)(body, args), index
+            value = _submitted(body) if f == "submit" else _status(body, args)
+            return Type.OK, value, index
         if status == 404 and f == "task":
             return Type.OK, {"status": None}, index
         is_certain = status < 500 or status in _CERTAINLY_NOT
@@ -140,7 +141,7 @@ _REQUESTS: Mapping[str, Callable[[Mapping[str, Any]], Request]] = {
 }
 
 
-def _submitted(body: Mapping[str, Any], _args: Mapping[str, Any]) -> dict[str, Any]:
+def _submitted(body: Mapping[str, Any]) -> dict[str, Any]:
     is_duplicate = body.get("duplicate", False)
     return {"id": body["task_id"], "status": body["status"], "duplicate": is_duplicate}
 
@@ -152,8 +153,3 @@ def _status(body: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
         "duplicate": body.get("duplicate", False),
         "result": body.get("result", args.get("result")),
     }
-
-
-_VALUES: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any]] = {
-    "submit": _submitted,
-}
