@@ -272,7 +272,7 @@ LOG_PAGE = Answer(
             _object(
                 index=_COUNT,
                 term=_COUNT,
-                time=_MILLISECONDS,
+                time=_or_null(_MILLISECONDS),
                 wall_time=_or_null(_TIME),
                 commands=_list({"type": "object"}),
             )

@@ -83,9 +83,11 @@ def name(*, characters_max: int = 128) -> Check[str]:
 
 
 def integer(least: int, most: int) -> Check[int]:
-    """An integer within the limits; 4.0 is none, and neither is true."""
+    """An integer within the limits; 4.0 is one as JSON Schema has it, true is none."""
 
     def read(value: object) -> int:
+        if type(value) is float and value.is_integer():  # Some languages have no other numbers.
+            value = int(value)
         if type(value) is int and least <= value <= most:
             return value
         raise refused(f"must be an integer from {least} to {most}")

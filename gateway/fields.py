@@ -53,12 +53,17 @@ class Shape:
         *fields: Field[Any],
         what: str = "the body",
         unserved: Collection[str] = (),
+        never_together: tuple[Field[Any], ...] = (),
     ) -> None:
-        """*unserved* are names that are known and refused: the public contract has them."""
+        """*unserved* are names that are known and refused: the public contract has them.
+
+        Of the fields *never_together* at most one may be given.
+        """
         self.name = name
         self.fields = fields
         self.what = what
         self._unserved = unserved
+        self._never_together = never_together
         self._by_name = {field.name: field for field in fields}
         self._required = tuple(field.name for field in fields if field.is_required)
 
@@ -66,8 +71,13 @@ class Shape:
     def schema(self) -> Schema:
         """The shape as JSON Schema."""
         properties = {field.name: _described(field) for field in self.fields}
-        schema = {"type": "object", "properties": properties, "additionalProperties": False}
-        return schema | ({"required": list(self._required)} if self._required else {})
+        schema: dict[str, object] = {"type": "object", "properties": properties}
+        schema["additionalProperties"] = False
+        if self._required:
+            schema["required"] = list(self._required)
+        if self._never_together:
+            schema["not"] = {"required": [field.name for field in self._never_together]}
+        return schema
 
     def read(self, value: object) -> Members:
         """What *value* holds, and what is wrong with it: `close` or `end` tells."""
@@ -88,6 +98,9 @@ class Shape:
         for name in self._required:
             if name not in value:
                 members.refuse(name, "is required")
+        given = [field.name for field in self._never_together if field.name in value]
+        for name in given[1:]:
+            members.refuse(name, f"goes without {given[0]}: give one of the two")
         return members
 
     def nested(self) -> Check[Members]:

@@ -47,10 +47,15 @@ def _check_number(list_: str) -> Check[int]:
     return Check(read, {"type": "string", "pattern": f"^{pattern}$"})
 
 
-def _check_queue_cursor(value: object) -> str:
-    if isinstance(value, str) and value.startswith(QUEUES):
-        return check_name(value.removeprefix(QUEUES))
-    raise checks.refused(_NO_CURSOR)
+def _check_queue_cursor() -> Check[str]:
+    pattern = rf"{QUEUES}[A-Za-z0-9][A-Za-z0-9._:-]{{0,127}}"
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value.removeprefix(QUEUES)
+        raise checks.refused(_NO_CURSOR)
+
+    return Check(read, {"type": "string", "pattern": f"^{pattern}$"})
 
 
 _NO_CURSOR = "must be what `next` of an earlier page of this list said"
@@ -77,7 +82,7 @@ LIMIT = Field(
 TASK_CURSOR = Field("cursor", _check_number(TASKS), _NEXT)
 WORKER_CURSOR = Field("cursor", _check_number(WORKERS), _NEXT)
 DEAD_CURSOR = Field("cursor", _check_number(DEAD), _NEXT)
-QUEUE_CURSOR = Field("cursor", Check(_check_queue_cursor, {"type": "string"}), _NEXT)
+QUEUE_CURSOR = Field("cursor", _check_queue_cursor(), _NEXT)
 FROM_INDEX = Field(
     "from",
     checks.integer_text(checks.integer(1, (1 << 63) - 1)),

@@ -27,6 +27,8 @@ _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
 
+_check_submission = shapes.SUBMISSION.nested()
+
 
 class Wanted(NamedTuple):
     """A worker's wish for tasks: at most *slots*, waited for so long, under the caller's own id."""
@@ -54,7 +56,6 @@ def new_task(
     """
     members = shapes.SUBMISSION.read(body)
     key = idempotency.key_of(members, headers)
-    _refuse_two_times(members)
     members.close()
     return _task(members, key, _traceparent(headers), standard, written_in)
 
@@ -77,7 +78,7 @@ def new_tasks(
     for place, item in enumerate(batch[shapes.TASKS]):
         where = f"tasks[{place}]"
         try:
-            members = each(where, _submission, item)
+            members = each(where, _check_submission, item)
         except Invalid as error:
             mistakes += (FieldError(*told) for told in error.errors)
             if len(mistakes) >= ERRORS_MAX:
@@ -189,18 +190,6 @@ def bounded(payload: bytes, field: str) -> bytes:
         detail = f"{field} has {len(payload):,} bytes, the limit is {PAYLOAD_BYTES_MAX:,}"
         raise Problem("too_large", detail, errors=[FieldError(field, detail)])
     return payload
-
-
-def _submission(body: object) -> Members:
-    members = shapes.SUBMISSION.read(body)
-    _refuse_two_times(members)
-    members.end()
-    return members
-
-
-def _refuse_two_times(members: Members) -> None:
-    if members.has(shapes.DELAY) and members.has(shapes.RUN_AT):
-        members.refuse("run_at", "goes without delay: give one of the two")
 
 
 def _task(

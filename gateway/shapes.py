@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from cluster.core.model import DEFAULT_QUEUE, PRIORITY_MAX, PRIORITY_NORMAL, SLOTS_MAX, Policy
 from gateway import checks, defaults
-from gateway.checks import Check
+from gateway.checks import Check, Invalid
 from gateway.fields import Field, Shape
 
 SECONDS_MAX = defaults.DELAY_SECONDS_MAX
@@ -23,16 +23,18 @@ PRIORITIES: Mapping[str, int] = {"low": 1, "normal": PRIORITY_NORMAL, "high": 7,
 
 def _check_priority() -> Check[int]:
     words = ", ".join(PRIORITIES)
+    number = checks.integer(0, PRIORITY_MAX)
 
     def read(value: object) -> int:
         if isinstance(value, str) and value in PRIORITIES:
             return PRIORITIES[value]
-        if type(value) is int and 0 <= value <= PRIORITY_MAX:
-            return value
-        raise checks.refused(f"must be one of {words}, or an integer from 0 to {PRIORITY_MAX}")
+        try:
+            return number(value)
+        except Invalid:
+            known = f"must be one of {words}, or an integer from 0 to {PRIORITY_MAX}"
+            raise checks.refused(known) from None
 
-    number = {"type": "integer", "minimum": 0, "maximum": PRIORITY_MAX}
-    return Check(read, {"anyOf": [{"type": "string", "enum": list(PRIORITIES)}, number]})
+    return Check(read, {"anyOf": [{"type": "string", "enum": list(PRIORITIES)}, number.schema]})
 
 
 check_type = checks.text(characters_max=255)
@@ -91,6 +93,7 @@ SUBMISSION = Shape(
     *(RETENTION, REQUIRES, META, IDEMPOTENCY_KEY),
     # What the public contract names and this version does not do yet: refused, never ignored.
     unserved={"depends_on", "on_dependency", "key"},
+    never_together=(DELAY, RUN_AT),
 )
 
 TASKS = Field(

@@ -70,7 +70,7 @@ def test_defaults_of_the_node_stand_where_the_submitter_is_silent() -> None:
 
 @pytest.mark.parametrize(
     ("priority", "number"),
-    [("low", 1), ("normal", 4), ("high", 7), ("critical", 9), (0, 0), (9, 9)],
+    [("low", 1), ("normal", 4), ("high", 7), ("critical", 9), (0, 0), (9, 9), (4.0, 4)],
 )
 def test_priorities_are_words_or_digits(priority: object, number: int) -> None:
     assert new_task(TASK | {"priority": priority}).kind.priority == number
@@ -126,7 +126,7 @@ def test_a_well_formed_trace_is_carried_and_another_ignored() -> None:
         ({"priority": 10}, "priority", "0 to 9"),
         ({"priority": -1}, "priority", "0 to 9"),
         ({"priority": True}, "priority", "0 to 9"),
-        ({"priority": 4.0}, "priority", "0 to 9"),
+        ({"priority": 4.5}, "priority", "0 to 9"),
         ({"priority": "urgent"}, "priority", "low, normal, high, critical"),
         ({"delay": -1}, "delay", "0 to 3.1536e+08"),
         ({"delay": 1e300}, "delay", "0 to 3.1536e+08"),
@@ -214,7 +214,7 @@ def test_data_is_counted_as_it_is_stored() -> None:
         (lambda: schema.fail({"lease_token": 1}, task_id=ID), "error"),
         (lambda: schema.fail({"lease_token": 1, "error": "", "retry": 0}, task_id=ID), "retry"),
         (lambda: schema.release({"lease_token": 0}, task_id=ID), "lease_token"),
-        (lambda: schema.release({"lease_token": 1.0}, task_id=ID), "lease_token"),
+        (lambda: schema.release({"lease_token": 1.5}, task_id=ID), "lease_token"),
         (lambda: schema.release({"lease_token": 2**63}, task_id=ID), "lease_token"),
         (
             lambda: schema.report({"lease_token": 1}, task_id=ID, written_in=Format.JSON),
