@@ -54,8 +54,11 @@ class Handler(Generic[P, R]):
         self.options = options  # What a submission takes where its submitter says nothing.
         self.is_async = inspect.iscoroutinefunction(function)
         self.in_process = in_process
+        if in_process:
+            _refuse_what_no_process_can_run(self)
         self.parameters = _parameters_after_context(name, function)
         self._signature = inspect.Signature(self.parameters)
+        self._named = inspect.Signature(self._by_name())
         update_wrapper(self, function)
 
     def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -99,7 +102,7 @@ class Handler(Generic[P, R]):
             raise GiveUp(f"{self.name} takes an object with {names}, not {type(payload).__name__}")
         try:
             # By name only: two parameters' values are never told apart by their order.
-            return dict(inspect.Signature(self._by_name()).bind(**members).arguments)
+            return dict(self._named.bind(**members).arguments)
         except TypeError as error:
             raise GiveUp(f"{self.name}: {error}") from None
 
@@ -150,10 +153,7 @@ def task(name: str, *, process: bool = False, **options: Unpack[TaskOptions]) ->
         raise TypeError(f"the task type {name!r} has no option {', '.join(sorted(unknown))}")
 
     def decorate(function: Callable[..., Any]) -> Any:
-        is_async = inspect.iscoroutinefunction(function)
-        if is_async and process:
-            raise TypeError(f"the handler of {name!r} is async: one in a process must be plain")
-        kind = AsyncHandler if is_async else PlainHandler
+        kind = AsyncHandler if inspect.iscoroutinefunction(function) else PlainHandler
         return kind(name, function, cast("SubmitOptions", options), in_process=process)
 
     return decorate
@@ -207,6 +207,16 @@ def load_handlers(module_names: Iterable[str]) -> dict[str, Handler[..., Any]]:
             raise ConfigurationError(f"module {name!r} holds no @task handler")
         modules.append(module)
     return handlers_in(modules)
+
+
+def _refuse_what_no_process_can_run(handler: Handler[..., Any]) -> None:
+    if handler.is_async:
+        raise TypeError(f"the handler of {handler.name!r} is async: one in a process must be plain")
+    if "<locals>" in handler.function.__qualname__:
+        raise TypeError(
+            f"the handler of {handler.name!r} is inside a function: a process imports it by name,"
+            " so put it at its module's top"
+        )
 
 
 def _parameters_after_context(

@@ -79,6 +79,20 @@ def test_a_handler_must_take_its_context() -> None:
         def bare() -> None: ...
 
 
+def test_an_async_handler_runs_in_no_process() -> None:
+    with pytest.raises(TypeError, match="one in a process must be plain"):
+
+        @task("both", process=True)
+        async def both(_context: Context) -> None: ...
+
+
+def test_a_process_needs_a_handler_that_it_can_import() -> None:
+    with pytest.raises(TypeError, match="a process imports it by name"):
+
+        @task("inner", process=True)
+        def inner(_context: Context) -> None: ...
+
+
 def test_a_handler_keeps_the_function_s_own_name_and_text() -> None:
     assert greet.__name__ == "greet"  # type: ignore[attr-defined]
     assert resize.options == {"queue": "images", "timeout": 60, "max_attempts": 5}

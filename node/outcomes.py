@@ -1,0 +1,53 @@
+"""What comes of a run, as a value, and the words in which a failure is told.
+
+Knows no network and no handler: whoever holds the lease reports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from node.context import GiveUp
+
+ERROR_CHARACTERS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned."""
+
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler raised, or was stopped; *retry* says whether another try could help."""
+
+    error: str
+    retry: bool = True
+
+
+Outcome = Completed | Failed
+
+STOPPED = Failed("stopped before it finished")
+
+
+class HandlerExitedError(Exception):
+    """A handler called `sys.exit`: that ends its task, never the worker."""
+
+
+class ProcessFailedError(Exception):
+    """A handler's process ended before its handler did, or tells what its handler raised."""
+
+
+def failure(error: BaseException) -> Failed:
+    """The failure that *error* is: `ValueError: what it said`, bare where the type adds nothing."""
+    is_bare = isinstance(error, GiveUp | ProcessFailedError)
+    text = str(error) if is_bare else f"{type(error).__name__}: {error}"
+    return Failed(text[:ERROR_CHARACTERS_MAX], retry=not isinstance(error, GiveUp))
+
+
+def unspeakable(error: Exception) -> Failed:
+    """The failure of a run whose result cannot be told: nor could the next attempt's."""
+    return Failed(f"the result cannot be reported: {error}"[:ERROR_CHARACTERS_MAX], retry=False)
