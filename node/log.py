@@ -75,7 +75,7 @@ class Rarely:
         self._interval_seconds = interval_seconds
         self._warned_at: dict[str, float] = {}  # By what was said, places and numbers left out.
 
-    def warn(self, message: str, error: Exception) -> None:
+    def warn(self, message: str, error: Exception | str) -> None:
         """Warn with *message* and the error's own, unless that was said lately."""
         reason = f"{message} {_PLACES.sub('', str(error))}"
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The heartbeat of a worker, on a thread and a loop of its own.
+"""The heartbeat of a worker, on a thread, a loop and a connection of its own.
 
 A handler that blocks the worker's loop starves no heartbeat: its lease stands as long as it runs.
 What a heartbeat brings back is handed to the worker's loop.
@@ -9,54 +9,69 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 from cluster.errors import QuorateError
-from gateway.caller import Object
-from gateway.client import Client
-from gateway.client_errors import WorkerLost, WorkerUnknown
+from gateway.connection import Answer, Connection
 from node.log import Rarely
 
 log = logging.getLogger(__name__)
 
+_SESSION_OVER = frozenset({404, 410})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
+
+class Listener(Protocol):
     """Whom a pulse tells, on the worker's loop."""
 
-    on_orders: Callable[[Object], None]  # What a heartbeat brought back: cancel, lost, drain.
-    on_end: Callable[[], None]  # The cluster knows this session no more.
+    def on_orders(self, worker_id: str, orders: Mapping[str, Any]) -> None:
+        """A heartbeat was taken; it brought back what to cancel, what is lost, whether to drain."""
+
+    def on_session_over(self, worker_id: str) -> None:
+        """The cluster knows this session no more."""
+
+    def on_silence(self, url: str) -> None:
+        """The node at *url* takes no heartbeats."""
+
+
+class Held(Protocol):
+    """What a heartbeat speaks for; read from the pulse's thread."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The leases that are held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Which session to keep alive, and how."""
+
+    worker_id: str
+    interval_seconds: float
 
 
 class Pulse:
-    """Keeps one registration alive while the context lasts."""
+    """Keeps a worker's newest registration alive while the context lasts."""
 
-    def __init__(
-        self,
-        urls: Sequence[str],
-        worker_id: str,
-        *,
-        interval_seconds: float,
-        tokens: Callable[[], tuple[int, ...]],
-        listener: Listener,
-    ) -> None:
+    def __init__(self, urls: Sequence[str], held: Held, listener: Listener) -> None:
+        self.url = urls[0]  # The node to go through, where the worker's own connection is.
         self._urls = urls
-        self._worker_id = worker_id
-        self._interval_seconds = interval_seconds
-        self._tokens = tokens
+        self._held = held
         self._listener = listener
         self._home = asyncio.get_running_loop()
-        self._own_loop: asyncio.AbstractEventLoop | None = None
-        self._stopped = asyncio.Event()
-        self._started = threading.Event()
+        self._own_loop = asyncio.new_event_loop()
+        self._beat: Beat | None = None
+        self._changed = asyncio.Event()
+        self._rarely = Rarely(log)
+        self._connection: Connection | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     async def __aenter__(self) -> Self:
         self._thread.start()
-        await asyncio.to_thread(self._started.wait)
         return self
 
     async def __aexit__(
@@ -65,35 +80,79 @@ class Pulse:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._own_loop is not None and not self._own_loop.is_closed():
-            self._own_loop.call_soon_threadsafe(self._stopped.set)
+        self._own_loop.call_soon_threadsafe(self._stop)
         await asyncio.to_thread(self._thread.join)
 
+    def keep(self, beat: Beat) -> None:
+        """Keep this session alive from now on, and no other."""
+        self._beat = beat
+        self._own_loop.call_soon_threadsafe(self._changed.set)
+
     def _run(self) -> None:
-        asyncio.run(self._beat_until_stopped())
+        with asyncio.Runner(loop_factory=lambda: self._own_loop) as runner:
+            runner.run(self._beat_until_stopped())
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+        if self._beating is not None:
+            self._beating.cancel()
 
     async def _beat_until_stopped(self) -> None:
-        self._own_loop = asyncio.get_running_loop()
-        self._started.set()
-        beating = asyncio.create_task(self._beat())
-        stopping = asyncio.create_task(self._stopped.wait())
-        await asyncio.wait((beating, stopping), return_when=asyncio.FIRST_COMPLETED)
-        for task in (beating, stopping):
-            task.cancel()
-        await asyncio.gather(beating, stopping, return_exceptions=True)
+        if not self._is_stopped:
+            self._beating = asyncio.create_task(self._keep_beating())
+            await asyncio.wait([self._beating])
+        if self._connection is not None:
+            await self._connection.close()
 
-    async def _beat(self) -> None:
-        rarely = Rarely(log)
-        # Patience of one interval: a later heartbeat names the leases that are held then.
-        async with Client(self._urls, patience_seconds=self._interval_seconds) as client:
-            while True:
-                await asyncio.sleep(self._interval_seconds)
-                try:
-                    orders = await client.heartbeat(self._worker_id, self._tokens())
-                except (WorkerUnknown, WorkerLost):
-                    self._home.call_soon_threadsafe(self._listener.on_end)
-                    return
-                except QuorateError as error:
-                    rarely.warn("no heartbeat was taken, trying on", error)
-                    continue
-                self._home.call_soon_threadsafe(self._listener.on_orders, orders)
+    async def _keep_beating(self) -> None:
+        over: Beat | None = None
+        while True:
+            beat = self._beat
+            if beat is None or beat is over:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            await asyncio.sleep(beat.interval_seconds)
+            if await self._send(beat):
+                over = beat
+
+    async def _send(self, beat: Beat) -> bool:
+        """Send a heartbeat through the first node that takes it; True once the session is over."""
+        first = self._urls.index(self.url)
+        for url in (*self._urls[first:], *self._urls[:first]):
+            try:
+                answer = await self._ask(url, beat)
+            except QuorateError as error:
+                self._note_failure(url, str(error))
+                continue
+            if answer.status == 200:
+                self._tell_home(self._listener.on_orders, beat.worker_id, answer.value)
+                return False
+            if answer.status in _SESSION_OVER:
+                self._tell_home(self._listener.on_session_over, beat.worker_id)
+                return True
+            self._note_failure(url, f"{url} answered {answer.status}: {answer.value}")
+        return False
+
+    async def _ask(self, url: str, beat: Beat) -> Answer:
+        connection = self._connection
+        if connection is None or connection.url != url or connection.closed.is_set():
+            if connection is not None:
+                await connection.close()
+            self._connection = connection = await Connection.open(url)
+        # Bounded by one interval: a lease outlives two heartbeats that came to nothing.
+        return await connection.call(
+            "heartbeat",
+            {"id": beat.worker_id, "lease_tokens": self._held.tokens},
+            timeout_seconds=beat.interval_seconds,
+        )
+
+    def _note_failure(self, url: str, why: str) -> None:
+        self._rarely.warn("no heartbeat was taken, trying on", why)
+        self._tell_home(self._listener.on_silence, url)
+
+    def _tell_home(self, callback: Any, *values: Any) -> None:
+        try:
+            self._home.call_soon_threadsafe(callback, *values)
+        except RuntimeError:
+            return  # The worker's loop is closed: it needs no news.

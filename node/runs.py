@@ -10,97 +10,139 @@ import contextlib
 import contextvars
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 from node.context import Context, GiveUp
+from node.outcomes import (
+    STOPPED,
+    Completed,
+    HandlerExitedError,
+    Outcome,
+    ProcessFailedError,
+    failure,
+)
+from node.processes import Processes
+from node.progress import Progress, as_it_is_now
 from node.tasks import Handler
-
-ERROR_CHARACTERS_MAX = 10_000
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """The handler returned."""
+class Listener(Protocol):
+    """Who is told, on the worker's loop, what a run says."""
 
-    result: Any
+    def on_progress(self, token: int, value: Any) -> None:
+        """The run of this lease is so far; *value* is what the cluster is to keep."""
 
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The handler raised, or was stopped; *retry* says whether another try could help."""
-
-    error: str
-    retry: bool = True
-
-
-Outcome = Completed | Failed
+    def on_outcome(self, token: int, outcome: Outcome) -> None:
+        """The run of this lease is over."""
 
 
 class Run:
-    """A handler's run. An async one is cancelled when asked to stop; a threaded one must look."""
+    """A run. Asked to stop, an async handler is cancelled, a process killed, a thread told."""
 
-    def __init__(self, handler: Handler[..., Any], context: Context, payload: Any) -> None:
-        self.context = context
+    def __init__(
+        self,
+        handler: Handler[..., Any],
+        lease: Mapping[str, Any],
+        *,
+        processes: Processes,
+        listener: Listener,
+    ) -> None:
         self._handler = handler
-        self._payload = payload
+        self._payload = lease["data"]
+        self._processes = processes
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._progress = Progress.read(lease["progress"])
         self._work: asyncio.Future[Any] | None = None
+        self.context = Context(
+            task_id=lease["id"],
+            type=lease["type"],
+            queue=lease["queue"],
+            attempt=lease["attempt"],
+            lease_token=lease["lease_token"],
+            meta=lease["meta"],
+            traceparent=lease["traceparent"],
+            last_checkpoint=self._progress.checkpoint,
+            on_progress=self._on_progress,
+            on_checkpoint=self._on_checkpoint,
+        )
+
+    def start(self) -> None:
+        """Run the handler to its end, whatever that is: the listener is told of it."""
+        if self.context.is_cancelled:
+            self._listener.on_outcome(self.context.lease_token, STOPPED)
+            return
+        try:
+            arguments = self._handler.bind(self._payload)
+        except GiveUp as error:
+            self._listener.on_outcome(self.context.lease_token, failure(error))
+            return
+        self._work = self._begin(arguments)
+        self._work.add_done_callback(self._on_end)
 
     def stop(self) -> None:
         """Ask the run to end soon; its outcome still arrives."""
         self.context.cancelled.set()
-        if self._work is not None and self._handler.is_async:
+        if self._work is not None and (self._handler.is_async or self._handler.in_process):
             self._work.cancel()
 
-    async def outcome(self) -> Outcome:
-        """Run the handler to its end, whatever that is; never raises what the handler raised."""
-        try:
-            arguments = self._handler.bind(self._payload)
-        except GiveUp as error:
-            return Failed(_describe(error), retry=False)
-        if self.context.is_cancelled:
-            return _STOPPED
-
-        self._work = self._begin(arguments)
-        try:
+    async def abandon(self) -> None:
+        """Stop it, and wait until nothing of it is left but a thread, which ends by itself."""
+        self.stop()
+        if self._work is not None:
+            self._work.cancel()
             await asyncio.wait([self._work])
-        finally:
-            self._work.cancel()
-        return self._judge(self._work)
 
     def _begin(self, arguments: dict[str, Any]) -> asyncio.Future[Any]:
         handler, context = self._handler, self.context
+        if handler.in_process:
+            return self._loop.create_task(self._processes.run(handler, context, arguments))
         if handler.is_async:
-            return asyncio.ensure_future(_contain(handler.function(context, **arguments)))
+            return self._loop.create_task(_contain(handler.function(context, **arguments)))
         return _in_thread(
             lambda: handler.function(context, **arguments), name=f"{handler.name} {context.task_id}"
         )
 
+    def _on_end(self, work: asyncio.Future[Any]) -> None:
+        self._listener.on_outcome(self.context.lease_token, self._judge(work))
+
     def _judge(self, work: asyncio.Future[Any]) -> Outcome:
         if work.cancelled():
-            return _STOPPED
+            return STOPPED
         error = work.exception()
         if error is None:
             return Completed(work.result())
-        is_final = isinstance(error, GiveUp)
         log.info(
             "task %s of type %s failed in attempt %d",
             self.context.task_id,
             self.context.type,
             self.context.attempt,
-            exc_info=None if is_final else error,
+            # A process has logged its own.
+            exc_info=None if isinstance(error, GiveUp | ProcessFailedError) else error,
         )
-        return Failed(_describe(error), retry=not is_final)
+        return failure(error)
+
+    def _on_progress(self, value: Any) -> None:
+        self._tell(shown=as_it_is_now(value))
+
+    def _on_checkpoint(self, value: Any) -> None:
+        self._tell(checkpoint=as_it_is_now(value))
+
+    def _tell(self, **said: Any) -> None:
+        with _TELLING:  # A handler may have several threads.
+            self._progress = replace(self._progress, **said)
+            value = self._progress.written()
+            with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+                self._loop.call_soon_threadsafe(
+                    self._listener.on_progress, self.context.lease_token, value
+                )
 
 
-_STOPPED = Failed("stopped before it finished")
-
-
-class HandlerExitedError(Exception):
-    """A handler called `sys.exit`: that ends its task, never the worker."""
+_TELLING = threading.Lock()  # One for all runs: it is held for a moment, and seldom.
 
 
 async def _contain(work: Any) -> Any:
@@ -138,9 +180,3 @@ def _in_thread(work: Callable[[], Any], *, name: str) -> asyncio.Future[Any]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
-
-
-def _describe(error: BaseException) -> str:
-    """`ValueError: what it said`, or only what it said where the type adds nothing."""
-    text = str(error) if isinstance(error, GiveUp) else f"{type(error).__name__}: {error}"
-    return text[:ERROR_CHARACTERS_MAX]

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from node.context import Context, GiveUp
-from node.runs import Completed, Failed, Run
+from node.outcomes import STOPPED, Completed, Failed, Outcome
+from node.processes import Processes
+from node.runs import Run
 from node.tasks import Handler, task
 
 
@@ -57,8 +59,59 @@ def until_cancelled(context: Context, begun: threading.Event) -> str:
     return "what was done so far"
 
 
-def run_of(handler: Handler[..., Any], payload: Any) -> Run:
-    return Run(handler, Context(task_id="a", type=handler.name), payload)
+class Ear:
+    """Hears one run out: what it told meanwhile, and its outcome."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def on_progress(self, _token: int, value: Any) -> None:
+        self.told.append(value)
+
+    def on_outcome(self, _token: int, outcome: Outcome) -> None:
+        self.outcome.set_result(outcome)
+
+
+class Begun:
+    """A run that was started, or is to be."""
+
+    def __init__(self, handler: Handler[..., Any], payload: Any, progress: Any = None) -> None:
+        self.processes = Processes("test")
+        self.ear = Ear()
+        self.run = Run(
+            handler,
+            {
+                "id": "a",
+                "type": handler.name,
+                "queue": "default",
+                "attempt": 1,
+                "lease_token": 7,
+                "meta": {},
+                "traceparent": None,
+                "data": payload,
+                "progress": progress,
+            },
+            processes=self.processes,
+            listener=self.ear,
+        )
+
+    async def outcome(self) -> Outcome:
+        """Start it and wait for its end."""
+        self.run.start()
+        return await self.ended()
+
+    async def ended(self) -> Outcome:
+        """Wait for its end, and for that of its process."""
+        async with asyncio.timeout(20):
+            try:
+                return await self.ear.outcome
+            finally:
+                await self.processes.close()
+
+
+def run_of(handler: Handler[..., Any], payload: Any, progress: Any = None) -> Begun:
+    return Begun(handler, payload, progress)
 
 
 @pytest.mark.parametrize("handler", [double, double_async])
@@ -91,40 +144,87 @@ async def test_a_handler_that_exits_ends_its_task_alone(handler: Handler[..., An
 
 async def test_a_stopped_async_run_is_cancelled() -> None:
     begun = asyncio.Event()
-    run = run_of(for_ever, begun)
-    outcome = asyncio.create_task(run.outcome())
+    one = run_of(for_ever, begun)
+    one.run.start()
     await begun.wait()
 
-    run.stop()
+    one.run.stop()
 
-    assert await outcome == Failed("stopped before it finished")
+    assert await one.ended() == STOPPED
 
 
 async def test_a_stopped_thread_is_told_and_its_work_counts() -> None:
     begun = threading.Event()
-    run = run_of(until_cancelled, begun)
-    outcome = asyncio.create_task(run.outcome())
+    one = run_of(until_cancelled, begun)
+    one.run.start()
     await asyncio.to_thread(begun.wait)
 
-    run.stop()
+    one.run.stop()
 
-    assert await outcome == Completed("what was done so far")
+    assert await one.ended() == Completed("what was done so far")
 
 
 async def test_a_run_stopped_before_it_began_never_begins() -> None:
-    run = run_of(broken, "must not run")
-    run.stop()
+    one = run_of(broken, "must not run")
+    one.run.stop()
 
-    assert await run.outcome() == Failed("stopped before it finished")
+    assert await one.outcome() == STOPPED
 
 
 async def test_a_blocked_thread_does_not_hold_up_the_loop() -> None:
     begun = threading.Event()
-    run = run_of(until_cancelled, begun)
-    outcome = asyncio.create_task(run.outcome())
+    one = run_of(until_cancelled, begun)
+    one.run.start()
     await asyncio.to_thread(begun.wait)
 
     assert await run_of(double_async, 4).outcome() == Completed(8)
 
-    run.stop()
-    await outcome
+    one.run.stop()
+    await one.ended()
+
+
+@task("far")
+async def far(context: Context, steps: int) -> Any:
+    rows: list[int] = []
+    for step in range(steps):
+        rows.append(step)
+        context.progress(rows)
+    context.checkpoint(steps)
+    context.progress("nearly")
+    return context.last_checkpoint
+
+
+async def test_what_a_run_told_is_as_it_was_then() -> None:
+    one = run_of(far, 2)
+
+    await one.outcome()
+
+    assert one.ear.told == [
+        [0],
+        [0, 1],
+        {"progress": [0, 1], "checkpoint": 2},
+        {"progress": "nearly", "checkpoint": 2},
+    ]
+
+
+async def test_a_run_is_given_the_checkpoint_of_an_earlier_one_and_keeps_it() -> None:
+    one = run_of(far, 1, {"progress": 0.5, "checkpoint": [7]})
+
+    assert await one.outcome() == Completed([7])
+    assert one.ear.told[0] == {"progress": [0], "checkpoint": [7]}
+
+
+@pytest.mark.parametrize("shown", [0.5, {"percent": 3}, {"checkpoint": 1, "more": 2}, None])
+async def test_progress_that_was_only_shown_is_no_checkpoint(shown: Any) -> None:
+    assert await run_of(far, 0, shown).outcome() == Completed(None)
+
+
+async def test_progress_that_cannot_be_told_is_the_handler_s_own_error() -> None:
+    @task("mumble")
+    async def mumble(context: Context, _data: Any) -> None:
+        context.progress(object())
+
+    outcome = await run_of(mumble, None).outcome()
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith("TypeError")
