@@ -136,6 +136,11 @@ class Connection:
         self._outbox.put(frame)
         return answered
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call waits for its answer."""
+        return not self._asked
+
     async def close(self) -> None:
         """Say good-bye; whoever still waits for an answer is told that it was lost."""
         self._running.cancel()

@@ -22,6 +22,7 @@ class Connections:
         self._on_leaving = on_leaving  # Given the URL of a node that is about to stop.
         self._opened: dict[str, asyncio.Task[Connection]] = {}
         self._leaving: set[Connection] = set()  # Called no more; last answers still come.
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Close them all. A later call opens new ones."""
@@ -29,9 +30,11 @@ class Connections:
         for opening in opened.values():
             opening.cancel()
         ended = await asyncio.gather(*opened.values(), return_exceptions=True)
-        connections = [one for one in ended if isinstance(one, Connection)]
-        await asyncio.gather(*(one.close() for one in (*connections, *self._leaving)))
+        for connection in (*ended, *self._leaving):
+            if isinstance(connection, Connection):
+                self._close_soon(connection)
         self._leaving.clear()
+        await asyncio.gather(*self._closing)
 
     async def ask(
         self,
@@ -52,6 +55,8 @@ class Connections:
             return UNREACHED, {"detail": str(error)}
         except AnswerLost as error:
             return LOST, {"detail": str(error)}
+        if self._leaving:
+            self._let_go(connection)
         return answer.status, answer.value
 
     async def _connection(self, url: str) -> Connection:
@@ -69,13 +74,24 @@ class Connections:
         return await Connection.open(url, on_pushed=lambda pushed: self._hear(url, pushed))
 
     def _hear(self, url: str, pushed: Pushed) -> None:
-        if pushed.kind != "leaving":
-            return
-        opening = self._opened.pop(url, None)
-        if opening is not None and opening.done():
-            self._leaving = {one for one in self._leaving if not one.closed.is_set()}
-            self._leaving.add(opening.result())
+        opening = self._opened.get(url)
+        if pushed.kind != "leaving" or opening is None or not opening.done():
+            return  # One that says so before it was ever called is found out by the first call.
+        connection = self._opened.pop(url).result()
+        self._leaving = {one for one in self._leaving if not one.closed.is_set()} | {connection}
+        self._let_go(connection)
         self._on_leaving(url)
+
+    def _let_go(self, connection: Connection) -> None:
+        """Close a leaving node's connection once its last answer has come: the node waits."""
+        if connection in self._leaving and (connection.is_idle or connection.closed.is_set()):
+            self._leaving.discard(connection)
+            self._close_soon(connection)
+
+    def _close_soon(self, connection: Connection) -> None:
+        closing = asyncio.create_task(connection.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _has_ended(opening: asyncio.Task[Connection]) -> bool:

@@ -140,6 +140,18 @@ async def test_what_did_not_happen_is_asked_again_whatever_it_is(url: str, queue
         assert (await client.operation(operation))["finished"]
 
 
+async def test_a_node_that_leaves_is_called_no_more_and_let_go(url: str, queue: str) -> None:
+    seen: list[dict[str, object]] = []
+    leaving = stranger(Problem("no_quorum", "why"), seen, says_leaving=True)
+    async with leaving as other, Client([other, url]) as client:
+        await client.submit("a", 1, queue=queue)
+        async with asyncio.timeout(10):
+            await leaving.peer_closed.wait()
+        await client.submit("a", 2, queue=queue)
+
+    assert len(seen) == 1
+
+
 async def test_queues_are_looked_at_and_steered(client: Client, queue: str) -> None:
     await client.submit("a", 1, queue=queue)
     await client.pause_queue(queue)
@@ -185,8 +197,16 @@ async def test_dead_letters_are_listed_put_back_and_deleted(client: Client, queu
 class stranger:  # noqa: N801 - Used like a function: a context of one wrong server.
     """A server that answers every call with one problem, and keeps the bodies that it was sent."""
 
-    def __init__(self, problem: Problem, seen: list[dict[str, object]] | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        seen: list[dict[str, object]] | None = None,
+        *,
+        says_leaving: bool = False,
+    ) -> None:
         self._problem = problem
+        self._says_leaving = says_leaving
+        self.peer_closed = asyncio.Event()
         self._seen = [] if seen is None else seen
 
     async def __aenter__(self) -> str:
@@ -207,5 +227,7 @@ class stranger:  # noqa: N801 - Used like a function: a context of one wrong ser
             for called in frames.read_calls(message.data):
                 self._seen.append(called.members)
                 reply = frames.packed_reply(called.number, self._problem.status, value, 0)
-                await socket.send_bytes(frames.message_of([reply]))
+                leaving = [frames.packed_push("leaving")] if self._says_leaving else []
+                await socket.send_bytes(frames.message_of([*leaving, reply]))
+        self.peer_closed.set()
         return socket
