@@ -23,6 +23,8 @@ DEPTH_MAX = 64
 INTEGER_MIN = -(1 << 63)
 INTEGER_MAX = (1 << 64) - 1
 _BYTES_MEMBER = "$bytes"
+_PLAIN = frozenset({str, bytes, bool, type(None)})  # Nothing can be wrong with one of these.
+_UNPACKED_BYTES_MAX = 4 << 10  # A stored payload up to so long is read sooner than left a gap for.
 _MARK_TYPE = 1  # Of the msgpack extension that marks a gap; no answer holds it in the end.
 
 
@@ -100,14 +102,27 @@ def draft(value: object, written_in: Format) -> Draft:
 
     Gaps are marked with a number that nobody can guess, so that no content can pass for a mark.
     """
-    mark = random_bits(128).to_bytes(16)
     gaps: list[Stored] = []
     if written_in is Format.MSGPACK:
-        extension = msgpack.ExtType(_MARK_TYPE, mark)
-        body = msgpack.packb(value, default=lambda item: _gap(item, gaps, extension))
-        return Draft(body.split(b"\xd8" + bytes((_MARK_TYPE,)) + mark), gaps, written_in)
+        return _msgpack_draft(value, gaps)
+    mark = random_bits(128).to_bytes(16)
     body = _json(value, lambda item: _gap(item, gaps, mark.hex()))
     return Draft(body.split(b'"' + mark.hex().encode() + b'"'), gaps, written_in)
+
+
+def _msgpack_draft(value: object, gaps: list[Stored]) -> Draft:
+    mark = b""
+
+    def fill_or_mark(item: object) -> object:
+        nonlocal mark
+        if isinstance(item, Stored) and len(item.payload) <= _UNPACKED_BYTES_MAX:
+            return decode_stored(item.payload, item.content_type)
+        mark = mark or random_bits(128).to_bytes(16)
+        return _gap(item, gaps, msgpack.ExtType(_MARK_TYPE, mark))
+
+    body = msgpack.packb(value, default=fill_or_mark)
+    parts = body.split(b"\xd8" + bytes((_MARK_TYPE,)) + mark) if gaps else [body]
+    return Draft(parts, gaps, Format.MSGPACK)
 
 
 def is_same(one: object, other: object) -> bool:
@@ -224,33 +239,28 @@ def _extension(code: int, _content: bytes) -> object:
 
 def _check_tree(value: object) -> None:
     """Level by level, so that no depth can exhaust the stack."""
-    containers = _containers([value])
+    level: list[object] = [value]
     for _ in range(DEPTH_MAX):
-        if not containers:
+        below: list[object] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict:
+                below += item.values()  # type: ignore[attr-defined]
+            elif kind is list:
+                below += item  # type: ignore[operator,arg-type]
+            elif kind not in _PLAIN:
+                _check_number(item)
+        if not below:
             return
-        containers = [
-            inner
-            for outer in containers
-            for inner in _containers(outer.values() if isinstance(outer, dict) else outer)
-        ]
-    if containers:
-        raise Undecodable(f"nested deeper than {DEPTH_MAX} levels")
-
-
-def _containers(items: Iterable[object]) -> list[dict[str, object] | list[object]]:
-    """Those of *items* that hold others; the rest is checked here and done with."""
-    found: list[dict[str, object] | list[object]] = []
-    for item in items:
+        level = below
+    for item in level:
         if isinstance(item, dict | list):
-            found.append(item)
-        else:
-            _check_scalar(item)
-    return found
+            raise Undecodable(f"nested deeper than {DEPTH_MAX} levels")
+        if type(item) not in _PLAIN:
+            _check_number(item)
 
 
-def _check_scalar(item: object) -> None:
-    if isinstance(item, str | bytes | None):
-        return
+def _check_number(item: object) -> None:
     if isinstance(item, int):
         if not INTEGER_MIN <= item <= INTEGER_MAX:
             raise Undecodable(f"the integer {str(item)[:24]} does not fit 64 bits")

@@ -143,17 +143,7 @@ def read_told(message: bytes) -> Iterator[Replied | Pushed]:
     except (ValueError, RecursionError, msgpack.UnpackException) as error:
         raise _not_msgpack(error) from None
     for frame in _frames(frames):
-        match frame:
-            case ["reply", int(number), int(status), value, int(index)]:
-                yield Replied(number, status, value, index)
-            case ["reply", *_]:
-                raise Misframed(
-                    _PROTOCOL_ERROR, 'a reply is ["reply", number, status, value, index]'
-                )
-            case [str(kind), *content]:
-                yield Pushed(kind, content[0] if content else None)
-            case _:
-                raise Misframed(_PROTOCOL_ERROR, "a frame is an array that begins with its kind")
+        yield _told(frame)
 
 
 def message_of(frames: Sequence[bytes]) -> bytes:
@@ -222,18 +212,31 @@ def _check_count(count: int) -> None:
         raise Misframed(_TOO_BIG, said)
 
 
-def _call(frame: object) -> Called:
-    match frame:
-        case ["call", int(number), str(name), dict(members), *rest] if len(rest) <= 1:
-            if type(number) is not int or not 0 < number <= NUMBER_MAX:
-                raise Misframed(_PROTOCOL_ERROR, "a call's number is a positive integer")
-            return Called(number, name, members, _extras(rest))
-        case ["call", *_]:
-            raise Misframed(_PROTOCOL_ERROR, 'a call is ["call", number, name, body], body a map')
-        case [str(kind), *_]:
-            raise Misframed(_PROTOCOL_ERROR, f"frames of kind {kind[:32]!r} are not known here")
-        case _:
-            raise Misframed(_PROTOCOL_ERROR, "a frame is an array that begins with its kind")
+def _told(frame: Any) -> Replied | Pushed:
+    kind = _kind(frame)
+    if kind != "reply":
+        return Pushed(kind, frame[1] if len(frame) > 1 else None)
+    if len(frame) == 5 and all(type(frame[place]) is int for place in (1, 2, 4)):
+        return Replied(frame[1], frame[2], frame[3], frame[4])
+    raise Misframed(_PROTOCOL_ERROR, 'a reply is ["reply", number, status, value, index]')
+
+
+def _call(frame: Any) -> Called:
+    kind = _kind(frame)
+    if kind != "call":
+        raise Misframed(_PROTOCOL_ERROR, f"frames of kind {kind[:32]!r} are not known here")
+    if len(frame) not in (4, 5) or type(frame[2]) is not str or type(frame[3]) is not dict:
+        raise Misframed(_PROTOCOL_ERROR, 'a call is ["call", number, name, body], body a map')
+    number = frame[1]
+    if type(number) is not int or not 0 < number <= NUMBER_MAX:
+        raise Misframed(_PROTOCOL_ERROR, "a call's number is a positive integer")
+    return Called(number, frame[2], frame[3], _extras(frame[4:]))
+
+
+def _kind(frame: object) -> str:
+    if type(frame) is list and frame and type(frame[0]) is str:
+        return frame[0]
+    raise Misframed(_PROTOCOL_ERROR, "a frame is an array that begins with its kind")
 
 
 def _extras(rest: list[Any]) -> Mapping[str, object]:

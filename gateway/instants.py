@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 Moment = datetime | str  # As callers give one: text is RFC 3339 already.
 
@@ -29,8 +30,11 @@ def parse(written: str) -> int | None:
 
 def written(unix_ms: int | None) -> str | None:
     """The moment in UTC with milliseconds, or None. One past the calendar reads as its end."""
-    if unix_ms is None:
-        return None
+    return None if unix_ms is None else _written(unix_ms)
+
+
+@lru_cache(maxsize=1024)  # What one log entry brings about has one time.
+def _written(unix_ms: int) -> str:
     moment = _EPOCH + timedelta(milliseconds=min(unix_ms, _CALENDAR_END_MS))
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 

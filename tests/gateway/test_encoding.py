@@ -175,7 +175,19 @@ def test_a_stored_payload_reads_as_what_it_was(
     body = draft({"a": gaps[0], "list": [gaps[1], one]}, written_in)
 
     assert is_same(decode_stored(body.filled(), written_in), {"a": one, "list": [other, one]})
-    assert (body.rewritten_bytes == 0) == (stored_in is written_in)
+
+
+@pytest.mark.parametrize("stored_in", list(Format))
+@pytest.mark.parametrize("written_in", list(Format))
+def test_only_what_is_long_and_in_another_format_is_left_to_be_rewritten(
+    stored_in: Format, written_in: Format
+) -> None:
+    long, short = (Stored(encode("x" * size, stored_in), stored_in) for size in (10_000, 10))
+
+    body = draft([long, short, long], written_in)
+
+    assert decode_stored(body.filled(), written_in) == ["x" * 10_000, "x" * 10, "x" * 10_000]
+    assert (body.rewritten_bytes >= 20_000) == (stored_in is not written_in)
 
 
 @given(value=values, spaces=st.sampled_from([None, 1, "\t"]), is_ascii=st.booleans())
