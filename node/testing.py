@@ -50,7 +50,10 @@ class MemoryCluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._portal.close(self._stop())
+        try:
+            self._portal.run(self._stop())
+        finally:
+            self._portal.close(_nothing())
 
     def serve(self, *handlers: Handler[..., Any], slots: int = 4) -> None:
         """Start a worker that runs tasks of these handlers' types, from the queues they name."""
@@ -67,9 +70,11 @@ class MemoryCluster:
     async def _stop(self) -> None:
         for worker, _running in self._workers:
             worker.stop()
-        await asyncio.gather(*(running for _worker, running in self._workers))
-        await self._gateway.cleanup()
-        await self._replica.stop()
+        try:
+            await asyncio.gather(*(running for _worker, running in self._workers))
+        finally:
+            await self._gateway.cleanup()
+            await self._replica.stop()
 
 
 async def _start() -> tuple[Replica, web.AppRunner]:
@@ -95,4 +100,4 @@ async def _work(
 
 
 async def _nothing() -> None:
-    """Nothing was started."""
+    """Nothing is left to end."""

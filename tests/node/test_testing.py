@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gateway import BlockingClient, Client, TaskFailed
+from gateway import BlockingClient, Client, InvalidRequest, TaskFailed
 from node import Context, GiveUp, task
 from node.testing import MemoryCluster
 
@@ -52,6 +52,14 @@ def test_a_worker_may_come_later_and_another_one_too(quorate_cluster: MemoryClus
         assert handle.result(timeout=10) == "Hello World"
         with pytest.raises(TaskFailed):
             refused.result(timeout=10)
+
+
+def test_a_worker_that_the_cluster_refuses_fails_the_test() -> None:
+    @task("crowd", queue="no such name: it is much too long" * 10)
+    def crowd(_context: Context) -> None: ...
+
+    with pytest.raises(InvalidRequest, match="queues"), MemoryCluster() as cluster:
+        cluster.serve(crowd)
 
 
 def test_each_cluster_is_a_new_one_and_leaves_nothing() -> None:
