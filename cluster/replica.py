@@ -139,6 +139,11 @@ class Replica(Participant):
         """This node's own view of the cluster, now."""
         return self._view.now()
 
+    @property
+    def cluster_id(self) -> str:
+        """Which cluster this is; empty until it has formed."""
+        return self._engine.configuration.cluster_id
+
     def usage(self) -> Usage:
         """How much room this node's part takes."""
         return usage(self.machine, self._engine.log, self._storage)

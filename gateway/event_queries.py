@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cluster.core.model import EVENT_KINDS, Position
+from cluster.core.model import EVENT_KINDS
 from cluster.watching import From
 from gateway import checks, positions
 from gateway.event_views import Wanted
 from gateway.fields import Field, Shape
+from gateway.positions import Place
 from gateway.queries import QUEUE
 
 LAST_SEEN = "Last-Event-ID"
@@ -44,16 +45,14 @@ LAST_EVENT_ID = Field(
 EVENTS = Shape("EventsQuery", QUEUE, TASK, WORKER, KIND, FROM, LAST_EVENT_ID, what="the query")
 
 
-def asked(
-    query: Mapping[str, object], headers: Mapping[str, str]
-) -> tuple[Position | From, Wanted]:
+def asked(query: Mapping[str, object], headers: Mapping[str, str]) -> tuple[Place | From, Wanted]:
     """Where to begin and what to tell.
 
     Raises:
         Problem: 422, naming what is wrong.
     """
     members = EVENTS.read(query)
-    after = members.get(LAST_EVENT_ID, None) or members[FROM]
+    after: Place | From = members.get(LAST_EVENT_ID, members[FROM])
     # The header wins: a browser repeats the address that it was first given, and adds this.
     seen = headers.get(LAST_SEEN, "")
     if seen:

@@ -36,10 +36,13 @@ class Wanted(NamedTuple):
         )
 
 
-def event(happened: Event) -> dict[str, object]:
-    """One transition. `time` is cluster time, in milliseconds; what does not apply is null."""
+def event(happened: Event, mark: str) -> dict[str, object]:
+    """One transition in the cluster with that mark; what does not apply is null.
+
+    `time` is cluster time, in milliseconds.
+    """
     return {
-        "position": positions.written(happened.position),
+        "position": positions.written(happened.position, mark),
         "index": happened.index,
         "term": happened.term,
         "time": happened.time_ms,
@@ -56,17 +59,17 @@ def event(happened: Event) -> dict[str, object]:
 
 
 @lru_cache(maxsize=FRAMES_REMEMBERED_MAX)
-def frame(happened: Event) -> bytes:
+def frame(happened: Event, mark: str) -> bytes:
     """One transition in an event stream (HTML standard, §9.2)."""
-    members = event(happened)
+    members = event(happened, mark)
     told = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
     written = f"id: {members['position']}\nevent: {happened.kind}\ndata: {told}\n\n"
     return written.encode("utf-8", "replace")
 
 
-def position_frame(position: Position) -> bytes:
+def position_frame(position: Position, mark: str) -> bytes:
     """That all up to *position* was told or left out: moves `Last-Event-ID`, shows nothing.
 
     A block without data is no event, but its id counts (HTML standard, §9.2.6).
     """
-    return f"id: {positions.written(position)}\n\n".encode()
+    return f"id: {positions.written(position, mark)}\n\n".encode()

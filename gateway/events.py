@@ -12,15 +12,17 @@ import json
 
 from aiohttp import web
 
-from cluster.core.model import Event
+from cluster.core.model import Event, Position
+from cluster.core.queries import Span
 from cluster.errors import EventsLost
-from cluster.watching import Watch
-from gateway import accepting
+from cluster.watching import From, Watch
+from gateway import accepting, positions
 from gateway.event_queries import asked
 from gateway.event_views import Wanted, frame, position_frame
 from gateway.exchange import HttpCall
-from gateway.problems import Problem, of_error
-from gateway.readers import Readers
+from gateway.positions import Place
+from gateway.problems import Problem
+from gateway.queries import STALE
 from gateway.service import Service
 
 MEDIA_TYPE = "text/event-stream"
@@ -46,11 +48,11 @@ async def follow(request: web.Request, service: Service) -> web.StreamResponse:
         raise Problem("not_acceptable", f"Accept: {header[:100]!r} does not match {MEDIA_TYPE}")
     if len(service.readers) >= READERS_MAX:
         raise Problem("overloaded", f"{READERS_MAX} readers follow this node: ask another")
-    with service.readers.reading(service.replica.watch(after)) as watch:
+    with service.readers.reading(await _opened(service, after)) as watch:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         if request.method != "HEAD":
-            await _Telling(response, watch, wanted, service.readers).run()
+            await _Telling(response, watch, wanted, service).run()
         await response.write_eof()
     return response
 
@@ -59,28 +61,29 @@ class _Telling:
     """One reader's stream."""
 
     def __init__(
-        self, response: web.StreamResponse, watch: Watch, wanted: Wanted, readers: Readers
+        self, response: web.StreamResponse, watch: Watch, wanted: Wanted, service: Service
     ) -> None:
         self._response = response
         self._watch = watch
         self._wanted = wanted
-        self._readers = readers
+        self._readers = service.readers
+        self._mark = service.mark
         self._loop = asyncio.get_running_loop()
         self._reached = watch.start  # All up to here was told or left out.
         self._silent_until = 0.0
 
     async def run(self) -> None:
         # Its place first: a client that is cut off before the first event misses none either.
-        await self._write(f"retry: {RETRY_MS}\n".encode() + position_frame(self._reached))
+        await self._write(f"retry: {RETRY_MS}\n".encode() + self._place())
         while not self._readers.is_closed:
             try:
                 async with asyncio.timeout_at(self._silent_until):
                     events = await self._watch.batch(BATCH_MAX)
             except TimeoutError:
-                await self._write(b": alive\n" + position_frame(self._reached))
+                await self._write(b": alive\n" + self._place())
                 continue
             except EventsLost as lost:
-                await self._write(_lost_frame(lost))
+                await self._write(_lost_frame(lost, self._mark))
                 return
             if events:
                 await self._tell(events)
@@ -88,9 +91,12 @@ class _Telling:
 
     async def _tell(self, events: list[Event]) -> None:
         self._reached = events[-1].position
-        frames = [frame(event) for event in events if self._wanted.has(event)]
+        frames = [frame(event, self._mark) for event in events if self._wanted.has(event)]
         if frames:
             await self._write(b"".join(frames))
+
+    def _place(self) -> bytes:
+        return position_frame(self._reached, self._mark)
 
     async def _write(self, frames: bytes) -> None:
         """Send *frames*.
@@ -106,7 +112,33 @@ class _Telling:
         self._silent_until = self._loop.time() + KEEP_ALIVE_SECONDS
 
 
-def _lost_frame(lost: EventsLost) -> bytes:
+async def _opened(service: Service, after: Place | From) -> Watch:
+    """A watch of what comes after that place.
+
+    Raises:
+        Problem: 410, what comes next after it is no longer kept, or was never this cluster's.
+    """
+    if isinstance(after, Place) and not after.is_of(service.mark):
+        span = (await service.read(Span(), STALE)).value
+        raise _gone("the position is of another cluster's events", span.oldest, service.mark)
+    try:
+        return service.replica.watch(after.position if isinstance(after, Place) else after)
+    except EventsLost as lost:
+        raise _lost(lost, service.mark) from None
+
+
+def _lost(lost: EventsLost, mark: str) -> Problem:
+    return _gone("the events that were asked for are no longer kept", lost.oldest, mark)
+
+
+def _gone(what: str, oldest: Position, mark: str) -> Problem:
+    place = positions.written(oldest, mark)
+    return Problem(
+        "events_gone", f"{what}; those after {place} are here", members={"oldest": place}
+    )
+
+
+def _lost_frame(lost: EventsLost, mark: str) -> bytes:
     """Tell a reader that was too slow; when it comes again it is told the same with 410."""
-    told = json.dumps(of_error(lost).body(), ensure_ascii=False, separators=(",", ":"))
+    told = json.dumps(_lost(lost, mark).body(), ensure_ascii=False, separators=(",", ":"))
     return f"event: lost\ndata: {told}\n\n".encode()

@@ -17,7 +17,6 @@ from cluster.core.commands import Refusal, Refused
 from cluster.errors import (
     ChangeRefused,
     EntriesGone,
-    EventsLost,
     MemberUnknown,
     NotCaughtUp,
     NotCommitted,
@@ -25,7 +24,6 @@ from cluster.errors import (
     Overloaded,
     QuorateError,
 )
-from gateway import positions
 
 CONTENT_TYPE = "application/problem+json"
 ERRORS_MAX = 50  # A body of a million wrong members is told of its first fifty.
@@ -174,10 +172,6 @@ def of_error(error: QuorateError) -> Problem:
         return Problem("change_refused", str(error))
     if isinstance(error, EntriesGone):
         return Problem("entries_gone", str(error), members={"first": error.first})
-    if isinstance(error, EventsLost):
-        oldest = positions.written(error.oldest)
-        told = f"the events that were asked for are no longer kept; those after {oldest} are"
-        return Problem("events_gone", told, members={"oldest": oldest})
     return _unforeseen()
 
 

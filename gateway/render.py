@@ -75,11 +75,11 @@ def worker(view: WorkerView) -> dict[str, object]:
     }
 
 
-def timeline(view: TaskTimeline) -> list[dict[str, object]]:
-    """What happened to a task, as `/events` tells it: `time` is cluster time in milliseconds."""
+def timeline(view: TaskTimeline, mark: str) -> list[dict[str, object]]:
+    """What happened to a task in the cluster with that mark, told as `/events` tells it."""
     return [
         {
-            "position": None if position is None else positions.written(position),
+            "position": None if position is None else positions.written(position, mark),
             "index": entry.index,
             "term": entry.term,
             "time": entry.time_ms,

@@ -14,6 +14,7 @@ from gateway.defaults import SubmitDefaults
 from gateway.measures import Measures
 from gateway.outcomes import accepted
 from gateway.polls import Polls
+from gateway.positions import mark_of
 from gateway.queries import Reading
 from gateway.readers import Readers
 from gateway.sessions import Sessions
@@ -52,6 +53,11 @@ class Service:
     def node_id(self) -> str:
         """This node, as workers' records name it."""
         return self.replica.node_id
+
+    @property
+    def mark(self) -> str:
+        """The cluster's mark, which the positions of its events bear."""
+        return mark_of(self.replica.cluster_id)
 
     async def propose(self, command: Command[R | Refused]) -> Committed[R]:
         """Commit *command* and return the reply that is not a refusal.

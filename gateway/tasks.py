@@ -51,7 +51,7 @@ async def list_events(call: Call) -> Reply:
     headers = read_headers(answered, reading)
     if answered.value is None:
         raise Problem("task_unknown", f"there is no task {task_id}", headers=headers)
-    events = render.timeline(answered.value)
+    events = render.timeline(answered.value, call.service.mark)
     timeline = {"events": events, "count": len(events), "dropped": answered.value.dropped}
     return Reply(timeline, headers=headers)
 

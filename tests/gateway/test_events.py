@@ -27,6 +27,8 @@ from gateway.event_source import Block, Blocks, EventSource
 from gateway.ids import new_id
 from gateway.serving import serve
 
+START = "1-000000-0-0"  # Before every event, of whichever cluster.
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -154,7 +156,7 @@ async def test_the_header_wins_over_what_the_address_says(
     async with opened(http, last_event_id=one["position"], **start) as stream:
         await stream.block()
         assert json.loads((await stream.block()).data)["task_id"] == second_id
-    async with opened(http, seen, last_event_id="1-0-0", **start) as stream:
+    async with opened(http, seen, last_event_id=START, **start) as stream:
         await stream.block()
         assert json.loads((await stream.block()).data)["task_id"] == second_id
 
@@ -234,7 +236,7 @@ async def test_what_is_left_out_moves_the_position_on_all_the_same(
         ({"kind": "submitted,exploded"}, "kind"),
         ({"from": "yesterday"}, "from"),
         ({"last_event_id": "7.0"}, "last_event_id"),
-        ({"last_event_id": "2-7-0"}, "last_event_id"),
+        ({"last_event_id": "2-000000-7-0"}, "last_event_id"),
         ({"priorty": "9"}, "priorty"),
     ],
 )
@@ -261,15 +263,31 @@ async def test_what_is_no_longer_kept_is_gone_and_the_oldest_is_named(
     monkeypatch.setattr(ring, "EVENTS_MAX", 2)
     task_ids = [await submitted(http, queue) for _ in range(4)]
 
-    problem = await refused(http, {"Last-Event-ID": "1-0-0"})
+    problem = await refused(http, {"Last-Event-ID": START})
     with pytest.raises(EventsGone) as gone:
-        await first(EventSource([url], after="1-0-0"), 1)
+        await first(EventSource([url], after=START), 1)
 
     assert (problem["status"], problem["code"]) == (410, "events_gone")
     assert gone.value.oldest == problem["oldest"]
     kept = await first(EventSource([url], after=problem["oldest"]), 2)
     assert [event["task_id"] for event in kept] == task_ids[2:]
     assert kept == await first(EventSource([url], from_oldest=True), 2)
+
+
+async def test_a_position_of_another_cluster_is_gone_and_the_oldest_is_named(
+    http: aiohttp.ClientSession, url: str, queue: str
+) -> None:
+    task_id = await submitted(http, queue)
+    (event,) = await first(EventSource([url], from_oldest=True, queue=queue), 1)
+    version, _, *place = event["position"].split("-")
+    another = "-".join((version, "000000", *place))
+
+    problem = await refused(http, {"Last-Event-ID": another})
+
+    assert (problem["status"], problem["code"]) == (410, "events_gone")
+    assert "another cluster" in problem["detail"]
+    (again,) = await first(EventSource([url], after=problem["oldest"], task=task_id), 1)
+    assert again == event
 
 
 async def test_a_reader_that_is_too_slow_is_told_where_it_lost_the_thread(
@@ -294,7 +312,7 @@ async def test_a_reader_that_takes_nothing_is_hung_up_on(
 ) -> None:
     monkeypatch.setattr(events, "STALLED_SECONDS", 0.2)
     monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.0)
-    monkeypatch.setattr(events, "position_frame", lambda _position: b"x" * (1 << 20))
+    monkeypatch.setattr(events, "position_frame", lambda *_place: b"x" * (1 << 20))
     ended = asyncio.Event()
     monkeypatch.setattr(Watch, "close", told_by(ended, Watch.close))
     host, _, port = url.removeprefix("http://").partition(":")

@@ -14,7 +14,7 @@ from node.commands.watching import event_line
 from tests.conftest import CommandLine
 
 EVENT = {
-    "position": "1-1f4-3",
+    "position": "1-5b2e9c-1f4-3",
     "index": 500,
     "term": 2,
     "time": 81_250,
