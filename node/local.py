@@ -76,6 +76,9 @@ class LocalCluster:
         )
         self.children: dict[str, Child] = {}  # The newest process of each name, ended ones too.
         self.given_up: dict[str, str] = {}  # Nodes that the start went on without, and why.
+        # Where a node reaches another, if not at its own address: by who dials whom. Set before the
+        # start, by whoever puts something between them.
+        self.detours: dict[tuple[str, str], str] = {}
         self._ended_on_purpose: set[str] = set()
         self._last_lines: dict[str, str] = {}
 
@@ -131,7 +134,10 @@ class LocalCluster:
     async def start_node(self, name: str) -> Child:
         """Start a node, or start it again on what its data directory holds."""
         place = self.places[name]
-        members = ",".join(f"{node}={place.raft}" for node, place in self.places.items())
+        members = ",".join(
+            f"{node}={self.detours.get((name, node), there.raft)}"
+            for node, there in self.places.items()
+        )
         http = f"{HOST}:{place.http_port}"
         memory_bytes_max = self.settings.memory_bytes_max or memory_bytes_default(
             nodes=self.settings.nodes
