@@ -2,7 +2,7 @@
 
 Almost all may be asked again: what it makes has an id before the first try, and what it changes is
 named by a lease token. So a lost answer is asked for again, on another node, and never makes two of
-one. For the few calls of which a second is not the first one's repeat, a lost answer is the end.
+one. Of the other calls (`calling_twice`) a lost answer is the end.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from cluster.core.commands import Refusal
 from cluster.errors import ConfigurationError, NoQuorum, OutcomeUnknown, QuorateError
+from gateway.calling_twice import READS, is_repeatable
 from gateway.client_errors import ClusterFull, refusal
 from gateway.connections import LOST, UNREACHED, Connections
 
@@ -27,10 +28,6 @@ CROWDED_WAIT_SECONDS = 1.0
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
 _FULL = 429
 _NOTHING: Mapping[str, object] = {}
-# Done twice these do more, or refuse what they did the first time.
-_DONE_ONCE = frozenset(
-    {"retry", "retry_dead_letter", "delete_dead_letter", "retry_dead_letters", "purge_queue"}
-)
 _TRIED_AGAIN = frozenset({UNREACHED, _FULL, 503, LOST})
 
 
@@ -109,9 +106,9 @@ class Caller:
                 return answer
             if status not in _TRIED_AGAIN:
                 raise refusal(status, answer)
-            may_have_happened |= status == LOST
+            may_have_happened |= status == LOST and asked.name not in READS
             self._turn_from(url)
-            is_over = may_have_happened and asked.name in _DONE_ONCE
+            is_over = may_have_happened and not is_repeatable(asked.name, asked.body)
             if is_over or not await self._pause(tries, until):
                 trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"
                 raise self._gave_up(answer, trouble, may_have_happened=may_have_happened)

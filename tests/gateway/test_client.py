@@ -133,6 +133,13 @@ async def test_what_would_be_done_twice_is_not_asked_again(url: str) -> None:
     assert len(seen) == 1
 
 
+async def test_a_read_whose_answers_are_lost_did_not_happen() -> None:
+    lost = stranger(Problem("outcome_unknown", "why"))
+    async with lost as url, Client(url, patience_seconds=0.1) as client:
+        with pytest.raises(NoQuorum, match="why"):
+            await client.task(new_id())
+
+
 async def test_what_did_not_happen_is_asked_again_whatever_it_is(url: str, queue: str) -> None:
     async with stranger(Problem("no_quorum", "why")) as other, Client([other, url]) as client:
         operation = await client.purge_queue(queue)
