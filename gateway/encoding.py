@@ -247,7 +247,7 @@ def _check_tree(value: object) -> None:
             if kind is dict:
                 below += item.values()  # type: ignore[attr-defined]
             elif kind is list:
-                below += item  # type: ignore[operator,arg-type]
+                below += item  # type: ignore[arg-type]
             elif kind not in _PLAIN:
                 _check_number(item)
         if not below:
