@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cluster.core.model import PENDING, SCHEDULED, TaskStatus
+from cluster.core.model import TaskStatus
 
 UNBOUNDED_BYTES = (1 << 63) - 1  # As long as no leader has said how much there may be.
 
@@ -18,12 +18,6 @@ class Tally:
         self.removed_ever = 0
         self.completed_ever = 0
         self.workers_active = 0
-
-    def submitted(self, pending: int, scheduled: int) -> None:
-        """Count tasks that came in."""
-        self.submitted_ever += pending + scheduled
-        self.by_status[PENDING] += pending
-        self.by_status[SCHEDULED] += scheduled
 
     def removed(self, status: TaskStatus) -> None:
         """Count a task that was removed."""

@@ -142,7 +142,7 @@ class Crews:
             market = ready.open(key, is_paused=kind.home.is_paused)
             for crew in self.by_queue.get(key[:2], ()):
                 self._attend(crew, market)
-        lane = ready.add(market, kind.type, tasks)
+        lane = ready.add(market, kind, tasks)
         for crew in market.crews:
             if crew.available.first is not None:
                 self.fresh[lane] = None

@@ -7,7 +7,6 @@ dead letters, and the one timer that a task has on the wall clock.
 from __future__ import annotations
 
 from cluster.core import room, sizes
-from cluster.core.kinds import SharedKind
 from cluster.core.model import (
     ERROR_TOLD_MAX,
     FAILED,
@@ -49,14 +48,8 @@ def move(state: State, task: Task, status: TaskStatus, turn: int | None = None) 
         task.turn = turn
     task.status = status
     run.late_token = None
-    space = kind.space
-    counts = space.tally.by_status
-    counts[before] -= 1
-    counts[status] += 1
-    counts = kind.home.by_status
-    counts[before] -= 1
-    counts[status] += 1
-    space.listing.moved(task, before)
+    kind.moved(before, status)
+    kind.space.listing.moved(task, before)
     set_timer(state, task)
     if status is not PROCESSING:
         enter(state, task)
@@ -66,24 +59,17 @@ def enter(state: State, task: Task) -> None:
     """Let *task* stand where its status has it stand; a running one stands nowhere."""
     status = task.status
     if status is PENDING:
-        begin_waiting(state, task.kind, [task])
+        state.crews.wait(task.kind, [task], state.ready)
     elif status is FAILED:
         task.kind.space.dead.add(task)
     elif status in FINAL:
         task.kind.space.rested.add(task)
 
 
-def begin_waiting(state: State, kind: SharedKind, tasks: list[Task]) -> None:
-    """Let pending tasks of one kind, given by turn, stand where they wait for workers."""
-    kind.level.extend(tasks)
-    state.crews.wait(kind, tasks, state.ready)
-
-
 def _leave(state: State, task: Task) -> None:
     """Undo `enter`."""
     status = task.status
     if status is PENDING:
-        task.kind.level.remove(task)
         state.ready.remove(task)
     elif status is FAILED:
         task.kind.space.dead.remove(task)

@@ -29,18 +29,13 @@ def match(state: State) -> None:
         return
     token_max = state.newest_token + LEASES_MAX
     if len(fresh) == 1:
-        _serve_one(state, next(iter(fresh)), token_max)
+        (source,) = fresh
+        while (lane := source.best()) is not None and _serve(state, lane, token_max):
+            pass
     else:
         _serve_all(state, list(fresh), token_max)
     if state.units_left and state.newest_token < token_max:
         fresh.clear()
-
-
-def _serve_one(state: State, source: Lane | Crew, token_max: int) -> None:
-    """Serve *source* until it is empty or nobody has room."""
-    while (lane := source.best()) is not None:
-        if not _serve(state, lane, token_max):
-            return
 
 
 def _serve_all(state: State, sources: list[Lane | Crew], token_max: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from operator import attrgetter
 
-from cluster.core.model import PENDING, SCHEDULED, Task, TaskStatus
+from cluster.core.model import Task, TaskStatus
 from cluster.core.ordered import Ordered
 from cluster.core.ready import by_turn, turn_of
 
@@ -28,12 +28,6 @@ class Queue:
         self.size = 0  # How many tasks there are in all.
         # By priority, of which each is first in, first out: most tasks come and go at an end.
         self.pending: dict[int, Ordered[Task]] = {}
-
-    def submitted(self, pending: int, scheduled: int) -> None:
-        """Count tasks that came in."""
-        self.size += pending + scheduled
-        self.by_status[PENDING] += pending
-        self.by_status[SCHEDULED] += scheduled
 
     def removed(self, status: TaskStatus) -> None:
         """Count a task that was removed."""

@@ -18,6 +18,7 @@ from cluster.core.ordered import Ordered
 
 if TYPE_CHECKING:
     from cluster.core.crews import Crew
+    from cluster.core.kinds import SharedKind
 
 AGEING_MS = 300_000  # Cluster time for which a task makes way for one of the next priority.
 PLACES_PER_MS = 1 << 20
@@ -137,11 +138,12 @@ class Ready:
         if not neighbours:
             del self.by_queue[market.key[:2]]
 
-    def add(self, market: Market, type_: str, tasks: list[Task]) -> Lane:
-        """Let tasks of a type wait, given by turn, each at its place among the others."""
-        lane = market.lanes.get(type_)
+    def add(self, market: Market, kind: SharedKind, tasks: list[Task]) -> Lane:
+        """Let tasks of one kind wait, given by turn, each at its place among the others."""
+        lane = market.lanes.get(kind.type)
         if lane is None:
-            lane = market.lanes[type_] = Lane(market, type_)
+            lane = market.lanes[kind.type] = Lane(market, kind.type)
+        kind.level.extend(tasks)
         lane.tasks.extend(tasks)
         if lane.turn is None or tasks[0].turn < lane.turn:
             lane.publish()
@@ -152,6 +154,7 @@ class Ready:
         kind = task.kind
         market = self.markets[kind.market_key]
         lane = market.lanes[kind.type]
+        kind.level.remove(task)
         lane.tasks.remove(task)
         if task.turn == lane.turn and not lane.publish():
             del market.lanes[lane.type]

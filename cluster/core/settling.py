@@ -7,6 +7,8 @@ from cluster.core.commands import Complete, Fail, Refusal, Refused, Release, Rep
 from cluster.core.model import COMPLETED, PAYLOAD_BYTES_MAX, PROCESSING, Run, Task
 from cluster.core.state import State
 
+_new = tuple.__new__  # A third of the time that `Settled(…)` takes.
+
 
 def complete(state: State, command: Complete) -> Settled | Refused:
     """Accept the result, unless a newer lease has superseded the token."""
@@ -30,7 +32,7 @@ def complete(state: State, command: Complete) -> Settled | Refused:
         lifecycle.set_error(state, run, None)
     task.kind.space.tally.completed_ever += 1
     lifecycle.finish(state, task, COMPLETED, worker_id, run.attempts + 1)
-    return Settled(task.id, task.status)
+    return _new(Settled, (task.id, COMPLETED, False))
 
 
 def fail(state: State, command: Fail) -> Settled | Refused:
