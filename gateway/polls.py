@@ -16,8 +16,8 @@ from collections import OrderedDict
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from cluster.answers import Committed
-from cluster.core.commands import Offer, Offered, Refused, Release
+from cluster.answers import Committed, Consistency
+from cluster.core.commands import Heartbeat, Offer, Offered, Refused, Release
 from cluster.core.model import Lease, WorkerStatus
 from cluster.core.queries import GetWorker, WorkerLeases
 from cluster.errors import QuorateError
@@ -99,6 +99,8 @@ class Polls:
     async def _in_turn(self, worker_id: str, wanted: Wanted, until: float) -> Given:
         if again := await self._answered_before(worker_id, wanted.request_id):
             return again
+        if wanted.lease_tokens is not None and (unseen := await self._unseen(worker_id, wanted)):
+            return unseen
         poll = Poll(worker_id, await self._next_epoch(worker_id), wanted.slots)
         known = Known(wanted.request_id, poll)
         self._remember(known)
@@ -154,6 +156,17 @@ class Polls:
         answered = await self._replica.read(WorkerLeases(worker_id))
         leases = tuple(lease for lease in answered.value if lease.token in known.tokens)
         return Committed(leases, answered.index, answered.term) if leases else None
+
+    async def _unseen(self, worker_id: str, wanted: Wanted) -> Given | None:
+        """What the worker was given, on whichever node, and does not name; None if nothing."""
+        heartbeat = Heartbeat(worker_id, wanted.lease_tokens or (), self._replica.node_id)
+        renewed = accepted(await self._replica.propose(heartbeat))
+        answered = await self._replica.read(
+            WorkerLeases(worker_id), consistency=Consistency.STALE, min_index=renewed.index
+        )
+        named = frozenset(heartbeat.lease_tokens)
+        unseen = tuple(lease for lease in answered.value if lease.token not in named)
+        return Committed(unseen[: wanted.slots], renewed.index, renewed.term) if unseen else None
 
     def _remember(self, known: Known) -> None:
         self._remembered[known.poll.worker_id] = known

@@ -36,6 +36,7 @@ class Wanted(NamedTuple):
     slots: int
     wait_seconds: float
     request_id: str | None
+    lease_tokens: tuple[int, ...] | None = None  # What it holds, if it says so.
 
 
 class Offering(NamedTuple):
@@ -111,20 +112,19 @@ def wanted(body: object) -> Wanted:
     """What a worker's long poll asks for; `wait` above a minute is capped."""
     members = shapes.WISH.read(body)
     members.close()
-    wait_seconds = min(members[shapes.WAIT] / 1000, WAIT_SECONDS_MAX)
-    return Wanted(members[shapes.WANTED_MAX], wait_seconds, members.get(shapes.REQUEST_ID, None))
+    return Wanted(
+        members[shapes.WANTED_MAX],
+        min(members[shapes.WAIT] / 1000, WAIT_SECONDS_MAX),
+        members.get(shapes.REQUEST_ID, None),
+        _held(members),
+    )
 
 
 def offering(body: object) -> Offering:
     """What a worker's standing offer says."""
     members = shapes.OFFER.read(body)
     members.close()
-    tokens = members.get(shapes.HELD, None)
-    return Offering(
-        members[shapes.EPOCH],
-        members[shapes.OFFERED_SLOTS],
-        None if tokens is None else _distinct(tokens),
-    )
+    return Offering(members[shapes.EPOCH], members[shapes.OFFERED_SLOTS], _held(members))
 
 
 def heartbeat(body: object, *, worker_id: str, node: str) -> Heartbeat:
@@ -190,6 +190,11 @@ def bounded(payload: bytes, field: str) -> bytes:
         detail = f"{field} has {len(payload):,} bytes, the limit is {PAYLOAD_BYTES_MAX:,}"
         raise Problem("too_large", detail, errors=[FieldError(field, detail)])
     return payload
+
+
+def _held(members: Members) -> tuple[int, ...] | None:
+    tokens = members.get(shapes.HELD, None)
+    return None if tokens is None else _distinct(tokens)
 
 
 def _task(

@@ -128,7 +128,12 @@ REQUEST_ID = Field(
     checks.text(characters_max=128),
     "Repeated, it gives the same leases while they stand.",
 )
-WISH = Shape("Wish", WANTED_MAX, WAIT, REQUEST_ID)
+HELD = Field(
+    "lease_tokens",
+    _check_tokens,
+    "The leases that it holds: what it was given besides these is given again, at once.",
+)
+WISH = Shape("Wish", WANTED_MAX, WAIT, REQUEST_ID, HELD)
 
 LEASE_TOKENS = Field("lease_tokens", _check_tokens, "The leases that it still holds.", default=[])
 HEARTBEAT = Shape("Heartbeat", LEASE_TOKENS)
@@ -141,7 +146,6 @@ OFFERED_SLOTS = Field(
     *("slots", checks.integer(0, SLOTS_MAX), "How many tasks it takes, those it holds included."),
     is_required=True,
 )
-HELD = Field("lease_tokens", _check_tokens, "The leases that it still holds.")
 OFFER = Shape("Offer", EPOCH, OFFERED_SLOTS, HELD)
 
 # What a worker says of a run.

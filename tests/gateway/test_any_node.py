@@ -106,3 +106,20 @@ async def test_the_same_id_on_two_nodes_at_once_is_one_task(urls: list[str], que
         )
 
     assert sum("duplicate" not in task for _, task in answers) == 1
+
+
+async def test_leases_that_were_lost_with_an_answer_are_given_again_through_another_node(
+    urls: list[str],
+) -> None:
+    first, second, _ = urls
+    async with aiohttp.ClientSession() as http:
+        _, session = await call(http, "POST", f"{first}/workers", queues=["lost"], slots=2)
+        lease = f"/workers/{session['worker_id']}/lease"
+        for url in urls[:2]:
+            await call(http, "POST", f"{url}/tasks", type="t", data=1, queue="lost")
+        _, given = await call(http, "POST", first + lease, max=2, wait=10)
+
+        _, again = await call(http, "POST", second + lease, max=2, wait=60, lease_tokens=[])
+
+    assert len(given["tasks"]) == 2
+    assert again["tasks"] == given["tasks"]

@@ -326,3 +326,23 @@ async def test_a_poll_ends_when_its_worker_leaves(
     status, problem = await polling
 
     assert (status, problem["code"]) == (404, "worker_unknown")
+
+
+async def test_what_a_worker_was_given_and_does_not_name_is_given_again_at_once(
+    http: aiohttp.ClientSession, queue: str
+) -> None:
+    for _ in range(3):
+        await submit(http, queue)
+    worker_id = await register(http, queue, slots=3)
+    path = f"/workers/{worker_id}/lease"
+    _, first = await call(http, "POST", path, max=3)
+    held, *unseen = first["tasks"]
+
+    again = await call(http, "POST", path, max=3, wait=60, lease_tokens=[held["lease_token"]])
+    one = await call(http, "POST", path, max=1, wait=60, lease_tokens=[held["lease_token"]])
+    all_named = [task["lease_token"] for task in first["tasks"]]
+    nothing = await call(http, "POST", path, max=3, lease_tokens=all_named)
+
+    assert again == (200, {"tasks": unseen})
+    assert one == (200, {"tasks": unseen[:1]})
+    assert nothing == (200, {"tasks": []})
