@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import click
+
 from gateway.client import Client
 from node.config import parse_urls
 
@@ -17,3 +19,10 @@ def with_client(url: str, patience: float, work: Callable[[Client], Awaitable[in
             return await work(client)
 
     return asyncio.run(run())
+
+
+def hand_down(context: click.Context, **given: object) -> bool:
+    """Whether a subcommand follows, which then begins with the options *given* before it."""
+    assert isinstance(context.command, click.Group)
+    context.default_map = dict.fromkeys(context.command.commands, given)
+    return context.invoked_subcommand is not None

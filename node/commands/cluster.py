@@ -7,23 +7,19 @@ import click
 from gateway.caller import Object
 from gateway.client import Client
 from gateway.client_errors import RequestRefused
-from node.commands.asking import with_client
-from node.commands.options import json_option, patience_option, url_option
+from node.commands.asking import hand_down, with_client
+from node.commands.options import client_options
 from node.commands.output import as_json, print_object, print_table
 
 ADD_SECONDS = 60.0  # How long a new node may take to catch up.
 
 
 @click.group("cluster", invoke_without_command=True)
-@url_option
-@patience_option
-@json_option
+@client_options
 @click.pass_context
 def cluster(context: click.Context, *, url: str, patience: float, wants_json: bool) -> int:
     """Show how one node sees the cluster; exit status 1 when it sees no quorum."""
-    if context.invoked_subcommand is not None:
-        given = {"url": url, "patience": patience, "wants_json": wants_json}
-        context.default_map = dict.fromkeys(cluster.commands, given)
+    if hand_down(context, url=url, patience=patience, wants_json=wants_json):
         return 0
 
     async def work(client: Client) -> int:
@@ -37,9 +33,7 @@ def cluster(context: click.Context, *, url: str, patience: float, wants_json: bo
 @cluster.command()
 @click.argument("node_id", metavar="ID")
 @click.argument("raft", metavar="ADDRESS")
-@url_option
-@patience_option
-@json_option
+@client_options
 def add(*, node_id: str, raft: str, url: str, patience: float, wants_json: bool) -> int:
     """Take in the node ID, which runs and listens for the others at ADDRESS, host:port.
 
@@ -55,9 +49,7 @@ def add(*, node_id: str, raft: str, url: str, patience: float, wants_json: bool)
 
 @cluster.command()
 @click.argument("node_id", metavar="ID")
-@url_option
-@patience_option
-@json_option
+@client_options
 def remove(*, node_id: str, url: str, patience: float, wants_json: bool) -> int:
     """Have the node ID count no longer; stop it afterwards."""
 
@@ -76,9 +68,7 @@ def remove(*, node_id: str, url: str, patience: float, wants_json: bool) -> int:
 
 @cluster.command()
 @click.argument("node_id", metavar="[ID]", required=False)
-@url_option
-@patience_option
-@json_option
+@client_options
 def lead(*, node_id: str | None, url: str, patience: float, wants_json: bool) -> int:
     """Have the node ID lead, or whichever other one is furthest."""
 

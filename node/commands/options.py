@@ -43,6 +43,12 @@ json_option = option(
     help="Print machine-readable lines.",
 )
 
+
+def client_options(function: F) -> F:
+    """What every client of a gateway takes: `url`, `patience` and `wants_json`."""
+    return url_option(patience_option(json_option(function)))
+
+
 memory_option = option(
     "--memory-bytes-max",
     variable="QUORATE_MEMORY_BYTES_MAX",

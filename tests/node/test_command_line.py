@@ -34,7 +34,7 @@ def test_the_version_is_told_at_once(command_line: CommandLine) -> None:
 def test_help_lists_every_command_of_today(command_line: CommandLine) -> None:
     done = command_line.run("--help")
 
-    for name in ("up", "node", "worker", "submit", "task", "tasks", "workers", "cluster"):
+    for name in ("up", "node", "worker", "submit", "task", "queues", "dlq", "workers", "cluster"):
         assert f"\n  {name} " in done.stdout
 
 

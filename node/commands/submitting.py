@@ -1,33 +1,41 @@
-"""`quorate submit`, `task`, `tasks`, `workers`: a client of any gateway."""
+"""`quorate submit`: one task from the command line, or many from a file."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 import click
 
 from gateway.caller import Object
 from gateway.client import Client
+from gateway.client_errors import InvalidRequest
 from gateway.submissions import Submission
 from node.commands.asking import with_client
-from node.commands.options import json_option, option, patience_option, url_option
-from node.commands.output import as_json, print_object, print_table
+from node.commands.batches import Batch, batches
+from node.commands.options import client_options, option
+from node.commands.output import as_json
+from node.commands.tasks import finished
 
-FINAL = frozenset({"completed", "failed", "cancelled", "expired"})
 NOBODY_SECONDS = 2.0  # After which a task that no worker could take is worth a word.
-WAIT_SECONDS = 30.0  # How long one call waits; then it asks again.
 
 
 @click.command()
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="[TYPE]", required=False)
 @click.argument("data", metavar="[JSON]", required=False)
+@click.option(
+    "--batch",
+    type=click.File("rb"),
+    help="Submit the tasks of this file instead, an object a line (NDJSON); - is standard input.",
+)
 @click.option("--queue", help="The queue to submit to.")
 @click.option("--priority", help="low, normal, high, critical, or 0 to 9; 9 goes first.")
 @click.option("--delay", type=float, help="Seconds to wait before the first run.")
 @click.option("--max-attempts", type=int, help="How many runs may fail before it is given up.")
 @click.option("--timeout", type=float, help="Seconds that one run may take.")
 @click.option("--id", "task_id", help="The task's id, a UUID: the same id again is the same task.")
+@click.option("--idempotency-key", help="The same key again is the same task, for 24 hours.")
 @option(
     "--wait",
     "waits",
@@ -35,13 +43,12 @@ WAIT_SECONDS = 30.0  # How long one call waits; then it asks again.
     is_flag=True,
     help="Wait for the end and show the result; exit status 1 unless it was completed.",
 )
-@url_option
-@patience_option
-@json_option
+@client_options
 def submit(
     *,
-    type_: str,
+    type_: str | None,
     data: str | None,
+    batch: IO[bytes] | None,
     task_id: str | None,
     waits: bool,
     url: str,
@@ -49,8 +56,17 @@ def submit(
     wants_json: bool,
     **options: Any,
 ) -> int:
-    """Submit a task of TYPE with JSON as its data, and print its id."""
+    """Submit a task of TYPE with JSON as its data, and print its id.
+
+    With --batch, submit a file's tasks, and print their ids in its order.
+    """
     chosen = {name: value for name, value in options.items() if value is not None}
+    if batch is not None:
+        if type_ is not None or task_id is not None or waits or chosen:
+            raise click.UsageError("--batch goes alone: each line says all of its task")
+        return _submit_file(batch, url, patience, wants_json=wants_json)
+    if type_ is None:
+        raise click.UsageError("Missing argument 'TYPE', or --batch FILE")
     if "priority" in chosen and chosen["priority"].isdecimal():
         chosen["priority"] = int(chosen["priority"])
     if task_id is not None:
@@ -65,80 +81,34 @@ def submit(
         task = await client.task(task["id"], wait=NOBODY_SECONDS)
         if task["waiting_for"] == "worker":
             click.echo(f"quorate: {_nobody(task)}; waiting on", err=True)
-        return _show_end(await _finished(client, task["id"]), wants_json=wants_json)
+        return _show_end(await finished(client, task["id"]), wants_json=wants_json)
 
     return with_client(url, patience, work)
 
 
-@click.command("task")
-@click.argument("task_id", metavar="ID")
-@option("--wait", "waits", variable="QUORATE_WAIT", is_flag=True, help="Wait until it is finished.")
-@url_option
-@patience_option
-@json_option
-def show_task(*, task_id: str, waits: bool, url: str, patience: float, wants_json: bool) -> int:
-    """Show the task with this ID."""
-
+def _submit_file(file: IO[bytes], url: str, patience: float, *, wants_json: bool) -> int:
     async def work(client: Client) -> int:
-        task = await (_finished(client, task_id) if waits else client.task(task_id))
-        print_object(task, wants_json=wants_json)
+        taken = 0
+        for batch in batches(file):
+            try:
+                answer = await client.call("submit_batch", {"tasks": batch.tasks})
+            except InvalidRequest as error:
+                told = "; ".join(_mistakes(batch, error))
+                raise click.ClickException(f"{told} ({taken} tasks before it were taken)") from None
+            taken += answer["count"]
+            for task_id in answer["task_ids"]:
+                click.echo(as_json({"task_id": task_id}) if wants_json else task_id)
         return 0
 
     return with_client(url, patience, work)
 
 
-@click.command("tasks")
-@click.option("--status", help="Only those with this status.")
-@click.option("--queue", help="Only those of this queue.")
-@click.option("--type", "type_", help="Only those of this type.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@url_option
-@patience_option
-@json_option
-def list_tasks(
-    *, type_: str | None, url: str, patience: float, wants_json: bool, **filters: Any
-) -> int:
-    """List tasks, newest first."""
-    chosen = {name: value for name, value in filters.items() if value is not None}
-    if type_ is not None:
-        chosen["type"] = type_
-
-    async def work(client: Client) -> int:
-        page = await client.tasks_page(**chosen)
-        print_table(
-            page["tasks"],
-            ("id", "type", "queue", "priority", "status", "attempts", "created_at"),
-            least_first=("attempts", "queue", "priority", "created_at"),
-            wants_json=wants_json,
-        )
-        return 0
-
-    return with_client(url, patience, work)
-
-
-@click.command("workers")
-@url_option
-@patience_option
-@json_option
-def list_workers(*, url: str, patience: float, wants_json: bool) -> int:
-    """List the workers that are here, and those that were lost lately."""
-
-    async def work(client: Client) -> int:
-        print_table(
-            await client.workers(),
-            ("id", "name", "status", "node", "queues", "slots", "current_tasks", "tasks_processed"),
-            least_first=("queues", "slots", "tasks_processed", "node", "current_tasks"),
-            wants_json=wants_json,
-        )
-        return 0
-
-    return with_client(url, patience, work)
-
-
-async def _finished(client: Client, task_id: str) -> Object:
-    while (task := await client.task(task_id, wait=WAIT_SECONDS))["status"] not in FINAL:
-        pass
-    return task
+def _mistakes(batch: Batch, error: InvalidRequest) -> Iterator[str]:
+    """What is wrong, by line instead of by place in a batch."""
+    for mistake in error.errors:
+        place, _, field = mistake["field"].removeprefix("tasks[").partition("]")
+        line = batch.lines[int(place)] if place.isdecimal() else batch.lines[0]
+        yield f"line {line}: {field.removeprefix('.')} {mistake['message']}"
 
 
 def _nobody(task: Object) -> str:
