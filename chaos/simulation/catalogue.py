@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
-from chaos.simulation import planted_raft, planted_replica
+from chaos.simulation import planted_raft, planted_replica, planted_steering
 from chaos.simulation.planted import PLANTED, Planted
 
-SOURCES = (planted_raft, planted_replica)  # Importing them fills the catalogue.
+SOURCES = (planted_raft, planted_replica, planted_steering)  # They fill it.
 
 
 def bugs() -> Mapping[str, Planted]:

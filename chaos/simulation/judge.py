@@ -245,6 +245,20 @@ class Judge:
                 f"{node.name} has led term {engine.term} alone for {alone:.2f} s",
             )
 
+    def unsettled(self) -> str | None:
+        """What the cluster has yet to see to by itself, now that nobody asks for anything."""
+        names = {node.name for node in self.nodes if self.members.include(node.name)}
+        for node in self.nodes:
+            if node.replica is None or node.name not in names:
+                continue
+            machine = node.replica.machine
+            for name, is_suspended in machine.worker_nodes.items():
+                if is_suspended and name in names:
+                    return f"{node.name} takes {name} for silent"
+            for operation in machine.state.operations.open.values():
+                return f"{node.name} has not finished {operation.id}"
+        return None
+
     def compare_states(self) -> None:
         """Once all have converged: whoever came by a snapshot has the same state as the others."""
         for node in self.nodes:

@@ -40,6 +40,7 @@ class Plan:
     batch_entries: int  # How many entries an append carries at most.
     tail_entries: int  # How much of the log is kept before a snapshot.
     faults: tuple[Fault, ...]
+    stewards: int = 0  # Plans of old have none.
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -78,6 +79,7 @@ def draw(seed: int, *, nodes: int | None = None, theme: str | None = None) -> Pl
         batch_entries=roll.choice((2, 50, 1_024)),
         tail_entries=roll.choice((5, 100, 10_000)),
         faults=(),
+        stewards=dice(seed, "stewards").choice((0, 0, 1)),
     )
     roll = dice(seed, "theme")  # Of their own: an ordinary seed's plan needs no theme to exist.
     drawn_theme = roll.choice(sorted(THEMES)) if roll.random() < THEMED else ORDINARY

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from cluster.core import machine
+
 Patch = Callable[[ExitStack], None]
 
 
@@ -52,6 +54,13 @@ def replace_entry(
     original = table[key]
     stack.callback(table.__setitem__, key, original)
     table[key] = make(original)
+
+
+def replace_command(stack: ExitStack, kind: type[Any], make: Callable[[Any], Any]) -> None:
+    """Put `make(original)` in the place of what the machine does for commands of *kind*."""
+    table = dict(machine._COMMANDS)
+    table[kind] = make(table[kind])
+    replace(stack, machine, "_COMMANDS", lambda _original: table)
 
 
 def constant(value: Any) -> Callable[[Any], Any]:

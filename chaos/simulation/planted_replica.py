@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import Any
 
 from chaos.simulation.host import EPOCH_MS
-from chaos.simulation.planted import constant, planted, replace
+from chaos.simulation.planted import constant, planted, replace, replace_command
 from cluster.applied import AppliedWaiters
-from cluster.core import commands, leasing, machine
+from cluster.core import commands, leasing
 from cluster.core.machine import Machine
 from cluster.core.state import State
 from cluster.leading import Handed, Leading
@@ -145,7 +145,7 @@ def _late_completion_accepted(stack: ExitStack) -> None:
 
         return complete
 
-    _replace_command(stack, commands.Complete, make)
+    replace_command(stack, commands.Complete, make)
 
 
 @planted("submit-ids-forgotten", "a known task id is the same task")
@@ -160,7 +160,7 @@ def _submit_ids_forgotten(stack: ExitStack) -> None:
 
         return submit
 
-    _replace_command(stack, commands.Submit, make)
+    replace_command(stack, commands.Submit, make)
 
 
 @planted("no-grace", "a new term gives every session one whole lease")
@@ -174,7 +174,7 @@ def _no_grace(stack: ExitStack) -> None:
 
         return begin_term
 
-    _replace_command(stack, commands.BeginTerm, make)
+    replace_command(stack, commands.BeginTerm, make)
 
 
 @planted("cluster-time-jumps", "a new leader goes on with cluster time where the log left it")
@@ -187,9 +187,3 @@ def _cluster_time_jumps(stack: ExitStack) -> None:
         return begin
 
     replace(stack, Leading, "begin", make)
-
-
-def _replace_command(stack: ExitStack, kind: type[Any], make: Any) -> None:
-    table = dict(machine._COMMANDS)
-    table[kind] = make(table[kind])
-    replace(stack, machine, "_COMMANDS", lambda _original: table)

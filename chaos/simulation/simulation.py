@@ -20,8 +20,10 @@ from chaos.simulation.judge import LOOK_SECONDS, Violation, engine_of
 from chaos.simulation.membership import judge_orders
 from chaos.simulation.node import SimulatedNode
 from chaos.simulation.plan import Plan
+from chaos.simulation.stewarding import Steward
 from chaos.simulation.verdict import judge_history, summary
-from chaos.simulation.workload import Client, Reader, Submitter, Worker
+from chaos.simulation.working import Worker
+from chaos.simulation.workload import Client, Reader, Submitter
 from chaos.simulation.world import World
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
@@ -183,10 +185,16 @@ class Simulation:
             self._run_until(self.world.now + 0.05)
             engines = [engine_of(node) for node in self.cluster.living]
             indexes = {None if each is None else each.applied_index for each in engines}
-            if len(indexes) == 1 and indexes == {max(self.judge.ledger, default=0)}:
+            is_equal = indexes == {max(self.judge.ledger, default=0)}
+            unsettled = self.judge.unsettled()
+            if is_equal and unsettled is None:
                 self.judge.compare_states()
                 return
-        if not self.world.is_halted:
+        if self.world.is_halted:
+            return
+        if is_equal:
+            self.judge.broken("what was begun is seen to its end", f"{unsettled}")
+        else:
             states = {
                 node.name: None if each is None else each.applied_index
                 for node in self.cluster.living
@@ -202,6 +210,7 @@ class Simulation:
             (Submitter, plan.submitters),
             (Worker, plan.workers),
             (Reader, plan.readers),
+            (Steward, plan.stewards),
         )
         for kind, count in kinds:
             for number in range(1, count + 1):

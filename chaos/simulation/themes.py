@@ -67,6 +67,23 @@ THEMES: dict[str, Theme] = {
             "tail_entries": (1, 3),
         },
     ),
+    "steered": Theme(
+        "queues, keys and workers are steered while nodes come and go",
+        (families.isolate, families.pause, families.kill, families.cut_clients),
+        (1.5, 3.0),
+        {
+            "nodes": (3,),
+            "submitters": (2,),
+            "workers": (3, 4),
+            "stewards": (2,),
+            "readers": (0,),
+            "pause_seconds": (0.1, 0.3),
+            "burst": (1,),
+            "payload_bytes": (16,),
+            "lease_seconds": (15.0,),
+            "snapshot_bytes": (4_000, 40_000),
+        },
+    ),
     "page-cache": Theme(
         "what was written and not synced is read back, and lost after all",
         (plots.lose_cache,),

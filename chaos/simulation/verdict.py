@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 from chaos.simulation.history import Attempt, Kind, Outcome
 from chaos.simulation.judge import Applied
+from chaos.simulation.promises import Answered, Finding, Promises
 from chaos.simulation.workload import tag_of
 from cluster import codec
 from cluster.core.commands import Command, Complete, Fail, Settled
 from cluster.core.machine import Machine
 from cluster.core.model import Event
-
-Finding = tuple[str, str]  # The rule, and what broke it.
 
 
 class Replayed(NamedTuple):
@@ -31,6 +30,8 @@ class Replayed(NamedTuple):
     answers: Mapping[int, Any]  # By position in the list of reads.
     machine: Machine
     settled: Sequence[Settling]
+    answered: Mapping[int, Answered]  # By index: the entry's commands, each with its reply.
+    broken: Sequence[Finding]  # Of what was promised on the way.
 
 
 class Settling(NamedTuple):
@@ -63,12 +64,16 @@ def judge_history(
         *_leases(replayed),
         *_fences(replayed),
         *_time(replayed, seconds),
+        *replayed.broken,
     ]
 
 
 def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
     """Apply the merged log to a new machine, answering each read where it says it was answered."""
     machine = Machine()
+    promises = Promises(machine)
+    answered: dict[int, Answered] = {}
+    broken: list[Finding] = []
     positions: dict[str, list[int]] = defaultdict(list)
     replies: dict[str, Any] = {}
     events: list[Event] = []
@@ -81,7 +86,10 @@ def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
     for index in sorted(ledger):
         applied = ledger[index]
         if applied.command is not None:
+            promises.before()
             done = _apply(machine, index, applied)
+            broken += promises.after(index, done.answered, done.events)
+            answered[index] = done.answered
             events += done.events
             settled += _settlings(done, tokens)
             for tag, reply in done.tagged():
@@ -89,7 +97,7 @@ def replay(ledger: Mapping[int, Applied], reads: Sequence[Attempt]) -> Replayed:
                 replies.setdefault(tag, reply)
         for number in waiting.get(index, ()):
             answers[number] = machine.answer(reads[number].asked)
-    return Replayed(positions, replies, events, answers, machine, settled)
+    return Replayed(positions, replies, events, answers, machine, settled, answered, broken)
 
 
 class Done(NamedTuple):
@@ -151,6 +159,8 @@ def _writes(
                 yield "acknowledged once, as told", f"{attempt.tag}: {at}, told {attempt.index}"
             elif is_tagged and replayed.replies[attempt.tag] != attempt.value:
                 yield "the reply is the machine's", f"{attempt.tag} got {attempt.value}"
+            elif (attempt.asked, attempt.value) not in replayed.answered[attempt.index]:
+                yield "the reply is the machine's", f"{attempt.asked} got {attempt.value}"
         elif attempt.outcome is Outcome.FAIL and at:
             yield "what failed never happened", f"{attempt.tag} is in entry {at[0]}"
         elif len(at) > 1:

@@ -1,13 +1,13 @@
-"""Clients: processes of their own that submit, work and read through any node, and write it down.
+"""Clients: processes of their own that submit and read through any node, and write it down.
 
 They behave as real ones do: what may have happened is repeated with the same id, on another node.
+Workers and stewards (`working.py`, `stewarding.py`) are clients, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from chaos.simulation.calling import Caller, NotServed
@@ -17,26 +17,15 @@ from chaos.simulation.network import Network
 from chaos.simulation.node import Operation, SimulatedNode
 from chaos.simulation.world import World
 from cluster.answers import Consistency
-from cluster.core.commands import (
-    Command,
-    Complete,
-    Fail,
-    Heartbeat,
-    Offer,
-    Offered,
-    Refusal,
-    Refused,
-    Register,
-    Release,
-    Submit,
-)
-from cluster.core.model import Backoff, Extras, Lease, NewTask, Policy
-from cluster.core.queries import Count, GetTask, Query, WorkerLeases
+from cluster.core.commands import Command, Complete, Fail, Register, Submit
+from cluster.core.model import Backoff, Extras, Idempotency, NewTask, Policy
+from cluster.core.queries import Count, GetTask, Query
 from cluster.errors import NotCaughtUp, NotCommitted
 from cluster.replica import Replica
 
 REPEATS_MAX = 6
 QUEUES = ("default", "mail")
+KEYED = 0.3  # How many tasks have an idempotency key.
 
 
 class Client(Caller):
@@ -69,10 +58,16 @@ class Client(Caller):
         attempt = self._begin(node, Kind.WRITE, command, tag)
         return await self._carry_out(attempt, node, lambda replica: replica.propose(command))
 
-    async def write_until_known(self, make: Callable[[str], Command[Any]]) -> Attempt:
-        """Propose until it is known to have happened, or patience ends; each time a new tag."""
+    async def write_until_known(
+        self, make: Callable[[str], Command[Any]], *, node: SimulatedNode | None = None
+    ) -> Attempt:
+        """Propose until it is known to have happened, or patience ends; each time a new tag.
+
+        It is asked of *node* first, if one is given, then of any.
+        """
         for _ in range(REPEATS_MAX):
-            attempt = await self.write(make)
+            attempt = await self.write(make, node=node)
+            node = None
             if attempt.outcome is Outcome.OK:
                 break
             await self.rest(0.2)
@@ -123,6 +118,10 @@ class Submitter(Client):
     payload_bytes = 16
     _tasks = 0
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._keys: list[Idempotency] = []  # Those that it has used, once or more.
+
     async def run(self) -> None:
         while True:
             await self.rest(self.pause_seconds)
@@ -156,7 +155,18 @@ class Submitter(Client):
                 timeout_ms=roll.choice((None, 2_000)),
                 ttl_ms=roll.choice((None, None, 4_000)),
             ),
+            idempotency=self._new_key() if roll.random() < KEYED else None,
         )
+
+    def _new_key(self) -> Idempotency:
+        """A key of its own; or one that it has used, sometimes by mistake for another body."""
+        roll = self.dice
+        if self._keys and roll.random() < 0.4:
+            used = roll.choice(self._keys)
+            return used._replace(body=b"another") if roll.random() < 0.1 else used
+        fresh = Idempotency(f"{self.name}/{self._tasks}", b"body %d" % self._tasks)
+        self._keys.append(fresh)
+        return fresh
 
 
 class Reader(Client):
@@ -170,72 +180,6 @@ class Reader(Client):
             await self.read(Count(), kind=self.dice.choice((Kind.READ, Kind.STALE)))
 
 
-class Worker(Client):
-    """Registers, takes what it is leased, completes or fails it; begins anew when it is lost."""
-
-    pause_seconds = 0.2
-    slots = 3
-    _sessions = 0
-
-    async def run(self) -> None:
-        while True:
-            self._sessions += 1
-            await self._session(f"{self.name}-{self._sessions}")
-
-    async def _session(self, worker_id: str) -> None:
-        node = self.pick().name
-        joined = await self.write_until_known(
-            lambda tag: Register(worker_id, tag, QUEUES, (), (), self.slots, node)
-        )
-        if joined.outcome is not Outcome.OK or isinstance(joined.value, Refused):
-            return
-        epoch = 0
-        while True:
-            epoch += 1
-            offered = await self.write_until_known(partial(self._offer, worker_id, epoch))
-            if _is_over(offered):
-                return
-            await self.rest(self.pause_seconds)
-            leases = await self._leases(worker_id, offered)
-            for lease in leases:
-                await self._settle(lease)
-            tokens = tuple(lease.token for lease in leases)
-            beat = await self.write(partial(Heartbeat, worker_id, tokens))
-            if _is_over(beat):
-                return
-
-    def _offer(self, worker_id: str, epoch: int, _tag: str) -> Offer:
-        return Offer(worker_id, epoch, self.slots, is_standing=True)
-
-    async def _leases(self, worker_id: str, offered: Attempt) -> tuple[Lease, ...]:
-        if isinstance(offered.value, Offered) and offered.value.leases:
-            return offered.value.leases
-        asked = await self.read(WorkerLeases(worker_id))
-        return asked.value if asked.outcome is Outcome.OK else ()
-
-    async def _settle(self, lease: Lease) -> None:
-        # Some runs outlast their lease: what comes of them then must change nothing.
-        await self.rest(self.dice.choice((0.05, 0.05, 0.05, 0.05, 2.0)))
-        chance = self.dice.random()
-        if chance < 0.1:
-            return  # It forgets: the lease comes back by itself.
-        if chance < 0.2:
-            await self.write(lambda _tag: Release(lease.task_id, lease.token))
-        elif chance < 0.35:
-            await self.write_until_known(lambda tag: Fail(lease.task_id, lease.token, tag))
-        else:
-            await self.write_until_known(
-                lambda tag: Complete(lease.task_id, lease.token, tag.encode())
-            )
-
-
-def _is_over(attempt: Attempt) -> bool:
-    return isinstance(attempt.value, Refused) and attempt.value.refusal in (
-        Refusal.WORKER_LOST,
-        Refusal.WORKER_UNKNOWN,
-    )
-
-
 def tag_of(command: Command[Any]) -> str | None:
     """The tag that a client put into *command*."""
     match command:
@@ -243,8 +187,6 @@ def tag_of(command: Command[Any]) -> str | None:
             return tag
         case Register():
             return command.name
-        case Heartbeat():
-            return command.node
         case Complete():
             return command.result.decode()
         case Fail():

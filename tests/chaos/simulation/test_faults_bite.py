@@ -15,8 +15,12 @@ from chaos.simulation.membership import judge_orders
 from chaos.simulation.operating import Order
 from chaos.simulation.plan import draw
 from chaos.simulation.simulation import Report, Simulation, Verdict
+from chaos.simulation.verdict import replay
+from cluster.core.commands import Draining, Left
+from cluster.core.queue_commands import Removed, Started, Steered
 
 SECONDS = 12.0
+NODES = ("node1", "node2", "node3")
 
 
 def carried_out(*faults: Fault, nodes: int = 3, **settings: Any) -> tuple[Simulation, Report]:
@@ -128,3 +132,33 @@ def test_a_change_is_what_the_operator_was_told(
     found = list(judge_orders(changes, [Order("add", "node4", outcome)]))
 
     assert bool(found) is is_broken
+
+
+def test_a_silent_nodes_workers_are_passed_over_until_it_is_heard_again() -> None:
+    simulation, _ = carried_out(
+        *(
+            Fault(at, "isolate", (f"node{number}",))
+            for number, at in ((1, 2.5), (2, 5.0), (3, 7.5))
+        ),
+        *(Fault(at, "heal", ("isolate",)) for at in (4.3, 6.8, 9.3)),
+        workers=4,
+        lease_seconds=15.0,
+    )
+
+    assert kinds_of_events(simulation) >= {"node_suspended", "node_resumed"}
+
+
+def test_stewards_steer_all_that_can_be_steered() -> None:
+    simulation, _ = carried_out(workers=3, stewards=2, submitters=2, pause_seconds=0.1)
+
+    answered = {
+        type(attempt.value)
+        for attempt in simulation.history.attempts
+        if attempt.outcome is Outcome.OK
+    }
+    assert answered >= {Steered, Started, Removed, Draining, Left}
+    assert kinds_of_events(simulation) >= {"queue_paused", "queue_resumed", "removed"}
+
+
+def kinds_of_events(simulation: Simulation) -> set[str]:
+    return {str(event.kind) for event in replay(simulation.judge.ledger, []).events}

@@ -15,6 +15,7 @@ THEMED = (
     "one-step-backtracking",
     "parcels-of-another-term",
     "read-back-is-durable",
+    "silence-for-ever",
 )
 SEEDS_MAX = 12
 
