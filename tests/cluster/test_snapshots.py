@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from cluster.answers import Consistency
 from cluster.core.queries import Count, GetTask
 from cluster.errors import StorageDamaged
+from cluster.host import RealHost
+from cluster.raft.snapshots import MAGIC
+from cluster.raft.storage import Directory, Draft
 from cluster.replica import Replica
 from cluster.watching import From
 from tests.cluster.conftest import Cluster, MakeCluster, a_task
@@ -23,6 +27,12 @@ async def submit(replica: Replica, count: int) -> list[str]:
 
 async def take(replica: Replica) -> None:
     await asyncio.shield(replica._snapshots.take())
+
+
+async def take_everywhere(nodes: Cluster) -> None:
+    """Whoever leads from now on has no more of the log than what comes."""
+    for replica in nodes.replicas.values():
+        await take(replica)
 
 
 def snapshot_files(nodes: Cluster, node_id: str) -> list[Path]:
@@ -71,7 +81,7 @@ async def test_a_follower_that_is_too_far_behind_is_sent_a_snapshot(cluster: Mak
     away = nodes.follower().node_id
     await nodes.stop(away)
     task_ids = await submit(leader, 2_000)
-    await take(leader)
+    await take_everywhere(nodes)
     await submit(leader, 10)
     index = leader.status().applied_index
 
@@ -93,7 +103,7 @@ async def test_a_node_that_was_sent_a_snapshot_restarts_with_it(cluster: MakeClu
     away = nodes.follower().node_id
     await nodes.stop(away)
     await submit(leader, 100)
-    await take(leader)
+    await take_everywhere(nodes)
     index = leader.status().applied_index
     back = await nodes.start(away)
     await back.read(Count(), consistency=Consistency.STALE, min_index=index)
@@ -105,6 +115,73 @@ async def test_a_node_that_was_sent_a_snapshot_restarts_with_it(cluster: MakeClu
     assert sum(count for _, count in answered.value.by_status) == 100
 
 
+class SlowDirectory(Directory):
+    """A real one, on which the first write of a received snapshot takes until it is let go on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.began = threading.Event()
+        self.may_end = threading.Event()
+        self.closed_amid_a_write = False
+
+    def open_draft(self) -> Draft:
+        return SlowDraft(super().open_draft(), self)
+
+
+class SlowDraft:
+    def __init__(self, draft: Draft, directory: SlowDirectory) -> None:
+        self._draft = draft
+        self._directory = directory
+        self._is_writing = False
+        self.commit = draft.commit
+
+    def add(self, content: bytes) -> None:
+        self._is_writing = True
+        if content == MAGIC:
+            self._directory.began.set()
+            self._directory.may_end.wait()
+        self._draft.add(content)
+        self._is_writing = False
+
+    def discard(self) -> None:
+        if self._is_writing:
+            self._directory.closed_amid_a_write = True
+        self._draft.discard()
+
+
+class SlowHost(RealHost):
+    def open_storage(self, path: Path) -> SlowDirectory:
+        self.directory = SlowDirectory(path)
+        return self.directory
+
+
+async def test_a_transfer_given_up_amid_a_write_closes_its_file_behind_that_write(
+    cluster: MakeCluster,
+) -> None:
+    """A descriptor closed under a write may already be that of another file: of the log's, say."""
+    nodes = await cluster(3, tail_entries=0)
+    leader = nodes.leader()
+    away = nodes.follower().node_id
+    await nodes.stop(away)
+    await submit(leader, 100)
+    await take_everywhere(nodes)
+    host = SlowHost()
+    back = await nodes.start(away, host=host)
+    await asyncio.to_thread(host.directory.began.wait)
+    receives = back._snapshots._receiver._transfer
+    assert receives is not None
+    assert receives.task is not None
+
+    back._driver.mesh.links[leader.node_id].abort()
+    await asyncio.wait([receives.task])
+    was_closed = host.directory.closed_amid_a_write
+    host.directory.may_end.set()
+
+    index = (await leader.propose(a_task())).index
+    await back.read(Count(), consistency=Consistency.STALE, min_index=index)
+    assert not was_closed
+
+
 async def test_a_reader_misses_nothing_when_its_node_is_sent_a_snapshot(
     cluster: MakeCluster,
 ) -> None:
@@ -113,7 +190,7 @@ async def test_a_reader_misses_nothing_when_its_node_is_sent_a_snapshot(
     away = nodes.follower().node_id
     await nodes.stop(away)
     task_ids = await submit(leader, 100)
-    await take(leader)
+    await take_everywhere(nodes)
     task_ids += await submit(leader, 10)
 
     back = await nodes.start(away)
