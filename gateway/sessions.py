@@ -28,6 +28,8 @@ from gateway.watching import Watching
 
 R = TypeVar("R")
 
+WITHDRAWAL_SECONDS = 1.0  # Without a leader for so long, the node itself is missed soon.
+
 _log = logging.getLogger(__name__)
 
 
@@ -136,7 +138,7 @@ class Sessions:
         """Ask for no more tasks; when that fails, the session's own end will see to it."""
         withdrawal = Offer(session.worker_id, session.epoch << 1 | 1, 0, is_standing=True)
         try:
-            await self._propose(withdrawal)
+            accepted(await self._replica.propose(withdrawal, timeout_seconds=WITHDRAWAL_SECONDS))
         except (QuorateError, Problem) as error:
             _log.info("the offer of worker %s was not withdrawn: %s", session.worker_id, error)
 
