@@ -7,7 +7,7 @@ by many threads at one time travel together.
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from functools import wraps
 from types import TracebackType
 from typing import (
@@ -157,7 +157,7 @@ class BlockingClient:
         """Submit a task, as `Client.submit` does."""
         return self._held(self._portal.run(self._original.submit(task, *args, **kwargs)))
 
-    def submit_many(self, submissions: Sequence[Submission[R]]) -> list[BlockingHandle[R]]:
+    def submit_many(self, submissions: Iterable[Submission[R]]) -> list[BlockingHandle[R]]:
         """Submit up to 1,000 tasks, all or none, as `Client.submit_many` does."""
         handles = self._portal.run(self._original.submit_many(submissions))
         return [self._held(handle) for handle in handles]

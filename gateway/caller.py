@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cluster.core.commands import Refusal
-from cluster.errors import ConfigurationError, NoQuorum, OutcomeUnknown, QuorateError
+from cluster.errors import NoQuorum, OutcomeUnknown, QuorateError
 from gateway.calling_twice import READS, is_repeatable
 from gateway.client_errors import ClusterFull, refusal
 from gateway.connections import LOST, UNREACHED, Connections
+from gateway.urls import parse_urls
 
 Object = dict[str, Any]
 
@@ -44,10 +45,7 @@ class Caller:
     """The nodes of one cluster, and patience with them."""
 
     def __init__(self, urls: str | Iterable[str], *, patience_seconds: float) -> None:
-        given = urls.split(",") if isinstance(urls, str) else urls
-        self.urls = tuple(url.strip().rstrip("/") for url in given)
-        if not any(self.urls):
-            raise ConfigurationError("a client needs the URL of a node, or several")
+        self.urls = parse_urls(urls)
         self.patience_seconds = patience_seconds
         self._current = 0  # The URL that answered last is asked first.
         self._connections = Connections(on_leaving=self._turn_from)

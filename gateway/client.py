@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
@@ -82,15 +82,15 @@ class Client(Pages, Queues, Work):
         answer = await self._caller.call("submit", submission.body(), extras=self._extras())
         return Handle(self, answer["task_id"], is_duplicate="duplicate" in answer)
 
-    async def submit_many(self, submissions: Sequence[Submission[R]]) -> list[Handle[R]]:
+    async def submit_many(self, submissions: Iterable[Submission[R]]) -> list[Handle[R]]:
         """Submit up to 1,000 tasks, all or none; the handles are in their order.
 
         Raises:
             InvalidRequest: as `submit`; `errors` names the item, such as `tasks[9].priority`.
         """
-        if not submissions:
-            return []
         tasks = [submission.body() for submission in submissions]
+        if not tasks:
+            return []
         body = {"tasks": tasks}
         answer = await self._caller.call("submit_batch", body, extras=self._extras())
         return [Handle(self, task_id) for task_id in answer["task_ids"]]

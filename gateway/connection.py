@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -29,9 +30,17 @@ OnPushed = Callable[[Pushed], None]
 class Unreachable(NotCommitted):
     """The node could not be reached, or serves no WebSocket: nothing was asked of it."""
 
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url}: {reason}")
+        self.reason = reason
+
 
 class AnswerLost(OutcomeUnknown):
     """The connection ended or the time was up before the answer came."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url}: {reason}")
+        self.reason = reason
 
 
 class Answer(NamedTuple):
@@ -86,15 +95,14 @@ class Connection:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await session.close()
-            said = str(error) or f"no answer in {OPEN_SECONDS:g} seconds"
-            raise Unreachable(f"{url} could not be connected to: {said}") from None
+            raise Unreachable(url, _why_not(error)) from None
         except BaseException:
             await session.close()
             raise
         if socket.protocol != PROTOCOL:
             await socket.close()
             await session.close()
-            raise Unreachable(f"{url} does not speak {PROTOCOL}")
+            raise Unreachable(url, f"it does not speak {PROTOCOL}")
         return cls(url, session, socket, on_pushed)
 
     async def call(
@@ -113,7 +121,9 @@ class Connection:
             TypeError, ValueError, OverflowError: the body cannot be written as msgpack.
         """
         answered = self.ask(name, body, extras=extras)
-        timer = self._loop.call_later(timeout_seconds, _expire, answered, name, timeout_seconds)
+        timer = self._loop.call_later(
+            timeout_seconds, self._expire, answered, name, timeout_seconds
+        )
         try:
             return await answered
         finally:
@@ -128,7 +138,7 @@ class Connection:
     ) -> asyncio.Future[Answer]:
         """As `call`, without a limit of time: the future ends with the answer or the connection."""
         if self.closed.is_set():
-            raise Unreachable(f"the connection to {self.url} is closed: {self.close_reason}")
+            raise Unreachable(self.url, f"the connection is closed: {self.close_reason}")
         number = next(self._numbers)
         frame = frames.packed_call(self._packer, number, name, body or {}, extras or {})
         answered: asyncio.Future[Answer] = self._loop.create_future()
@@ -180,18 +190,31 @@ class Connection:
         if answered is not None and not answered.done():
             answered.set_result(Answer(told.status, told.value, told.index))
 
+    def _expire(self, answered: asyncio.Future[Answer], name: str, seconds: float) -> None:
+        if not answered.done():
+            reason = f"no answer to {name!r} in {seconds:g} seconds"
+            answered.set_exception(AnswerLost(self.url, reason))
+
     def _end(self, reason: str) -> None:
         self.close_reason = reason
         self.closed.set()
-        lost = AnswerLost(f"the connection to {self.url} ended: {reason}")
+        lost = AnswerLost(self.url, f"the connection ended: {reason}")
         for answered in self._asked.values():
             if not answered.done():
                 answered.set_exception(lost)
 
 
-def _expire(answered: asyncio.Future[Answer], name: str, seconds: float) -> None:
-    if not answered.done():
-        answered.set_exception(AnswerLost(f"no answer to {name!r} in {seconds:g} seconds"))
+def _why_not(error: BaseException) -> str:
+    """What a failed connection says to a person."""
+    if isinstance(error, TimeoutError):
+        return f"no answer in {OPEN_SECONDS:g} seconds"
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"it answered HTTP {error.status} and no WebSocket"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "there is no host of this name"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
 
 
 def _why(message: aiohttp.WSMessage, socket: aiohttp.ClientWebSocketResponse) -> str:

@@ -52,9 +52,9 @@ class Connections:
                 name, body, timeout_seconds=answer_seconds, extras=extras
             )
         except Unreachable as error:
-            return UNREACHED, {"detail": str(error)}
+            return UNREACHED, {"detail": error.reason}
         except AnswerLost as error:
-            return LOST, {"detail": str(error)}
+            return LOST, {"detail": error.reason}
         if self._leaving:
             self._let_go(connection)
         return answer.status, answer.value

@@ -50,7 +50,8 @@ class Portal:
                     return
                 yield item
         finally:
-            self.run(items.aclose())
+            if self._reason_not_to_wait() is None:  # Else the loop's end is theirs too.
+                self.run(items.aclose())
 
     def close(self, farewell: Coroutine[Any, Any, None]) -> None:
         """Run *farewell*, then end the loop and its thread; what else still runs is cancelled."""

@@ -96,23 +96,6 @@ def parse_nodes(text: str) -> dict[str, str]:
     return nodes
 
 
-def parse_urls(text: str) -> tuple[str, ...]:
-    """Read a comma-separated list of gateway URLs; a bare `host:port` is taken as http.
-
-    Raises:
-        ConfigurationError: the list is empty, or an entry has another scheme.
-    """
-    urls = []
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        url = entry if "://" in entry else f"http://{entry}"
-        if not url.startswith(("http://", "https://")):
-            raise ConfigurationError(f"{entry!r} in --url is not an http address")
-        urls.append(url.rstrip("/"))
-    if not urls:
-        raise ConfigurationError("--url names no gateway: write http://127.0.0.1:5000")
-    return tuple(urls)
-
-
 def read_secret(path: Path | None) -> bytes | None:
     """Read the cluster's shared secret; surrounding white space is not part of it.
 

@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable
 import click
 
 from gateway.client import Client
-from node.config import parse_urls
 
 
 def with_client(url: str, patience: float, work: Callable[[Client], Awaitable[int]]) -> int:
     """Do *work* with a client of the gateways in *url*, and return its exit status."""
 
     async def run() -> int:
-        async with Client(parse_urls(url), patience_seconds=patience) as client:
+        async with Client(url, patience_seconds=patience) as client:
             return await work(client)
 
     return asyncio.run(run())

@@ -12,12 +12,12 @@ from cluster.crashpoints import arm_from_environment
 from cluster.errors import ConfigurationError
 from cluster.settings import LOG_BYTES, ReplicaSettings
 from gateway.defaults import SubmitDefaults
+from gateway.urls import parse_urls
 from node.commands.options import log_level_option, memory_option, option, url_option
 from node.config import (
     parse_address,
     parse_members,
     parse_tls,
-    parse_urls,
     read_secret,
     refuse_open_bind,
 )

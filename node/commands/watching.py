@@ -14,10 +14,10 @@ from gateway.caller import Object
 from gateway.client import Client
 from gateway.client_errors import EntriesGone, EventsGone
 from gateway.event_source import EventSource
+from gateway.urls import parse_urls
 from node.commands.asking import with_client
 from node.commands.options import json_option, patience_option, url_option
 from node.commands.output import as_json, print_table
-from node.config import parse_urls
 from node.loops import run, stop_signal, unless_set
 
 PAGE_ENTRIES = 200
@@ -82,7 +82,7 @@ def monitor(
     """Show every command of the replicated log as it is executed, until Ctrl-C."""
 
     async def follow() -> None:
-        async with Client(parse_urls(url), patience_seconds=patience) as client:
+        async with Client(url, patience_seconds=patience) as client:
             newest = await client.call("cluster_log", {"limit": 1})
             index = from_index or (newest["first"] if from_start else newest["last"] + 1)
             while True:

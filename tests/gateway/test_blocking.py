@@ -103,6 +103,16 @@ def test_a_closed_client_says_so(small_cluster: list[str]) -> None:
         client.health()
 
 
+def test_an_iteration_may_outlive_its_client(small_cluster: list[str]) -> None:
+    with BlockingClient(small_cluster) as client:
+        client.submit("noop")
+        tasks = client.tasks()
+        next(tasks)
+
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        next(tasks)
+
+
 def test_a_handle_keeps_its_client_open(small_cluster: list[str]) -> None:
     handle = BlockingClient(small_cluster).submit("echo", 1)
     gc.collect()

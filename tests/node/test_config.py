@@ -12,7 +12,6 @@ from node.config import (
     parse_address,
     parse_members,
     parse_nodes,
-    parse_urls,
     read_secret,
     refuse_open_bind,
 )
@@ -77,19 +76,6 @@ def test_nodes_are_names_and_urls() -> None:
 def test_nodes_that_cannot_be_are_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         parse_nodes(text)
-
-
-def test_a_url_without_a_scheme_is_http() -> None:
-    assert parse_urls("127.0.0.1:5000,https://queue.example/") == (
-        "http://127.0.0.1:5000",
-        "https://queue.example",
-    )
-
-
-@pytest.mark.parametrize("text", ["", " , ", "ftp://127.0.0.1"])
-def test_urls_that_no_client_could_use_are_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="--url"):
-        parse_urls(text)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
