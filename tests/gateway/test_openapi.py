@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -92,6 +93,14 @@ def test_a_batch_is_taken_in_lines_too() -> None:
     content = described()["post", "/tasks/batch"]["requestBody"]["content"]
 
     assert list(content) == [*("application/json", "application/msgpack", "application/x-ndjson")]
+
+
+def test_the_guide_names_every_call_and_no_other() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+    rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("| `")]
+    named = {call for row in rows for call in re.findall(r"`([A-Z]+ /\S+)`", row)}
+
+    assert named == {f"{route.method} {route.path}" for route in ROUTES}
 
 
 class Page(HTMLParser):
