@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +15,7 @@ import pytest_asyncio
 from gateway.connection import AnswerLost, Connection, Unreachable
 from gateway.ids import new_id
 from gateway.problems import KINDS
+from gateway.routes import ROUTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -179,3 +182,10 @@ async def test_a_batch_may_be_larger_than_any_one_task(connection: Connection, q
     status, answer = await ask(connection, "submit_batch", tasks=tasks)
 
     assert (status, answer["count"]) == (201, 10)
+
+
+async def test_the_page_of_the_protocol_names_every_operation() -> None:
+    page = Path(__file__).parents[2] / "docs" / "connect.md"
+    named = set(re.findall(r"`(\w+)`", page.read_text()))
+
+    assert not {route.name for route in ROUTES} - named
