@@ -9,6 +9,7 @@ import asyncio
 import gc
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -97,6 +98,25 @@ async def drain(urls: list[str], *, count: int, queue: str) -> dict[str, Any]:
         }
 
 
+async def sleep(urls: list[str], *, count: int, seconds: float) -> dict[str, Any]:
+    """Submit tasks that sleep, and wait for the last; how many each worker ran."""
+    async with Client(urls) as client:
+        start, cpu_start = time.monotonic(), time.process_time()
+        handles = await client.submit_many(
+            [Submission("benchmark.sleep", seconds) for _ in range(count)]
+        )
+        tasks = [await handle.ended(timeout=60) for handle in handles]
+        took = time.monotonic() - start
+        names = {worker["id"]: worker["name"] for worker in await client.workers()}
+    by_worker = Counter(names[task["worker_id"]] for task in tasks)
+    return {
+        "operations": count,
+        "cpu_seconds": time.process_time() - cpu_start,
+        "per_second": count / took,
+        "by_worker": dict(sorted(by_worker.items())),
+    }
+
+
 async def latencies(urls: list[str], *, count: int, per_second: float) -> dict[str, Any]:
     """Submit on time, and note for each task when its handler began and when its result was here.
 
@@ -177,6 +197,7 @@ if __name__ == "__main__":
                 "submit_batches": submit_batches,
                 "drain": drain,
                 "latencies": latencies,
+                "sleep": sleep,
             }
         )
     )

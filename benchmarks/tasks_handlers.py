@@ -1,7 +1,8 @@
-"""What the workers of the benchmark of whole tasks run: nothing, or the time when they began."""
+"""What the workers of the benchmark of whole tasks run: nothing, a nap, or the time."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -11,6 +12,12 @@ from node import Context, task
 @task("benchmark.noop")
 async def noop(_context: Context, _data: Any) -> None:
     """Do nothing: what is left is the queue's own cost."""
+
+
+@task("benchmark.sleep")
+async def sleep(_context: Context, seconds: float) -> None:
+    """Take so long, and no processor."""
+    await asyncio.sleep(seconds)
 
 
 @task("benchmark.stamp")

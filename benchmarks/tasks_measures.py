@@ -23,6 +23,7 @@ OUTSTANDING = 64
 BATCH_TASKS = 500
 BATCHES_OUTSTANDING = 4
 PER_SECOND = 50.0
+SLEEP_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +36,12 @@ class TaskEffort:
     batches: int = 60
     drained: int = 20_000
     paced: int = 1_000
+    slept: int = 100
 
 
-QUICK = TaskEffort(repeats=1, appends=20, submissions=100, batches=2, drained=200, paced=20)
+QUICK = TaskEffort(
+    repeats=1, appends=20, submissions=100, batches=2, drained=200, paced=20, slept=20
+)
 
 
 class House:
@@ -75,7 +79,7 @@ class House:
 
 
 @asynccontextmanager
-async def house() -> AsyncIterator[House]:
+async def house(*, slots: int = SLOTS) -> AsyncIterator[House]:
     """Three nodes and two workers on this repository's disk; they end with the context."""
     async with scratch_directory() as data:
         http_port, raft_port = free_ports(2)
@@ -86,7 +90,7 @@ async def house() -> AsyncIterator[House]:
             http_port=http_port,
             raft_port=raft_port,
             modules=(HANDLERS,),
-            slots=SLOTS,
+            slots=slots,
         )
         async with LocalCluster(settings) as cluster:
             await cluster.start()
@@ -163,6 +167,23 @@ async def measure_latencies(effort: TaskEffort) -> Results:
         }
 
 
+async def measure_scale_up(effort: TaskEffort) -> Results:
+    """Tasks that sleep, by two workers of one slot each, and again once three more have joined."""
+    async with house(slots=1) as built:
+        at_two = await built.ask("sleep", count=effort.slept, seconds=SLEEP_SECONDS)
+        for number in (3, 4, 5):
+            await built.cluster.start_worker(f"worker{number}")
+        await built.cluster.wait_ready()
+        at_five = await built.ask("sleep", count=effort.slept, seconds=SLEEP_SECONDS)
+    details = {
+        "two_workers_per_second": round(at_two["per_second"], 2),
+        "five_workers_per_second": round(at_five["per_second"], 2),
+        "tasks_by_worker": at_five["by_worker"],
+    }
+    ratio = at_five["per_second"] / at_two["per_second"]
+    return {"scale_up_ratio": Result(value=ratio, bar=2, is_floor=True, details=details)}
+
+
 async def measure_cold_start(effort: TaskEffort) -> Results:
     """From nothing to the first result: three nodes, two workers, one task."""
     took = []
@@ -214,6 +235,7 @@ MEASUREMENTS = (
     TaskMeasurement(("submit_http_64_per_second",), measure_submit_http),
     TaskMeasurement(("batch_500_tasks_per_second",), measure_batches),
     TaskMeasurement(("drain_tasks_per_second",), measure_drain),
+    TaskMeasurement(("scale_up_ratio",), measure_scale_up),
     TaskMeasurement(("start_p50_ms", "start_p99_ms", "result_p50_ms"), measure_latencies),
 )
 KEYS = tuple(key for measurement in MEASUREMENTS for key in measurement.keys)

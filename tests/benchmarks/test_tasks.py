@@ -31,10 +31,10 @@ def test_every_key_is_measured_and_stands_beside_its_bar() -> None:
     assert set(results) == {
         *("submit_sdk_64_per_second", "submit_http_64_per_second", "batch_500_tasks_per_second"),
         *("drain_tasks_per_second", "start_p50_ms", "start_p99_ms", "result_p50_ms"),
-        "cold_start_s",
+        *("cold_start_s", "scale_up_ratio"),
     }
     for key, shown in results.items():
-        is_floor = key.endswith("per_second")
+        is_floor = key.endswith(("per_second", "ratio"))
         is_met = shown["value"] >= shown["bar"] if is_floor else shown["value"] <= shown["bar"]
         assert (shown["value"] > 0, shown["met"]) == (True, is_met), key
     assert set(results["drain_tasks_per_second"]["cpu_ms_per_task"]) == PROCESSES
