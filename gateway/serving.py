@@ -13,11 +13,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway import origins, problems
+from gateway.listening import Listener
 
 _log = logging.getLogger(__name__)
 
 _http_log = logging.getLogger("gateway.http")
 
+IDLE_SECONDS = 75.0  # Between two requests on one connection.
 SHUTDOWN_SECONDS = 10.0  # What is in flight may take so long; a proposal waits 5 s at most.
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,6 +50,7 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
         # Whoever hangs up is noticed: a waiting worker's offer must not outlive the caller.
         handler_cancellation=True,
         auto_decompress=False,  # A compressed body is refused: a small one may unfold to anything.
+        keepalive_timeout=IDLE_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
@@ -61,6 +64,9 @@ async def serve(app: web.Application, host: str, port: int) -> web.AppRunner:
 
 class _Runner(web.AppRunner):
     """Says good-bye before it stops reading, which is the first thing that aiohttp stops."""
+
+    async def _make_server(self) -> web.Server:
+        return Listener.instead_of(await super()._make_server())
 
     async def cleanup(self) -> None:
         for site in list(self.sites):

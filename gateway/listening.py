@@ -1,0 +1,85 @@
+"""Listening: connections as aiohttp serves them, with two rules of ours.
+
+Headers have to come in time, and what is no HTTP is told so in a problem, as every other mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from gateway.problems import Problem
+
+HEADERS_SECONDS = 10.0  # From the connection's begin, or from a later request's first byte.
+_DETAIL_CHARACTERS_MAX = 200
+
+
+class Listener(web.Server):
+    """Makes a connection's protocol."""
+
+    @classmethod
+    def instead_of(cls, server: web.Server) -> Listener:
+        """The same server, whose connections keep our rules."""
+        return cls(
+            server.request_handler,
+            request_factory=server.request_factory,
+            handler_cancellation=server.handler_cancellation,
+            **server._kwargs,
+        )
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ("_headers_timer",)
+
+    _headers_timer: asyncio.TimerHandle | None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._headers_timer = self._begin_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._end_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._is_between_requests:
+            self._end_timer()
+        elif self._headers_timer is None:
+            self._headers_timer = self._begin_timer()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        super().handle_error(request, status, exc, message)  # It logs, and sees what was sent.
+        detail = (message or "").partition("\n")[0][:_DETAIL_CHARACTERS_MAX].strip(" :")
+        code = "bad_request" if status < 500 else "internal"
+        answer = Problem(code, detail or "the request cannot be read").response()
+        answer.force_close()
+        return answer
+
+    @property
+    def _is_between_requests(self) -> bool:
+        """Whether no request has all its headers: what has come is the beginning of one."""
+        return self._current_request is None and not self._messages
+
+    def _begin_timer(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(HEADERS_SECONDS, self._give_up)
+
+    def _end_timer(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
+
+    def _give_up(self) -> None:
+        self._headers_timer = None
+        if self._is_between_requests:
+            self.force_close()
