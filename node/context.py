@@ -32,7 +32,36 @@ def _unheard(_value: Any) -> None:
     """Nobody listens: the handler was called without a cluster."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_MAKING = threading.Lock()
+
+
+class Cancellation:
+    """Whether a run should stop. It is set from the worker's loop, and looked at from anywhere."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: threading.Event | None = None  # Made for the first who waits: few do.
+
+    def set(self) -> None:
+        """Ask the run to stop."""
+        self._is_set = True
+        if self._event is not None:
+            self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether it was asked to."""
+        return self._is_set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is, or for *timeout* seconds; returns whether it is."""
+        with _MAKING:
+            event = self._event = self._event or threading.Event()
+        return self._is_set or event.wait(timeout)
+
+
+@dataclass(slots=True, kw_only=True)
 class Context:
     """What a handler may know about the run it is in. Made bare, it serves a handler's tests.
 
@@ -47,7 +76,7 @@ class Context:
     meta: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     last_checkpoint: Any = None  # What an earlier run of the task left; None: begin at the start.
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Cancellation = field(default_factory=Cancellation)
     on_progress: Callable[[Any], None] = _unheard
     on_checkpoint: Callable[[Any], None] = _unheard
 

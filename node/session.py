@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from node.outcomes import Completed, Failed, Outcome, unspeakable
 
@@ -37,8 +37,7 @@ class Hold(Enum):
     LOST = auto()  # The cluster took it back; its run has yet to stop, and no outcome counts.
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ask:
+class Ask(NamedTuple):
     """A call to make over the connection that there is; its answer goes to `Session.answered`."""
 
     name: str
@@ -48,30 +47,26 @@ class Ask:
     connection: int = 0  # Counts connections: an answer of an earlier one is no news.
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Run this leased task."""
 
     lease: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """Stop the run of this lease; how it ends is still told to `Session.finished`."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(NamedTuple):
     """The cluster knows us: send heartbeats for this worker."""
 
     worker_id: str
     heartbeat_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class MoveOn:
+class MoveOn(NamedTuple):
     """Connect to another node: this one cannot serve us."""
 
     why: str
@@ -279,6 +274,9 @@ class Session:
 
     def _begin_anew(self) -> None:
         """Drop what the ended registration held, and register under another id."""
+        if self._is_leaving:
+            self.has_left = True
+            return
         log.warning("the cluster ended session %s: stopping its runs", self.worker_id)
         self.worker_id = ""
         self.heartbeat_seconds = None

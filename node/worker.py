@@ -182,8 +182,9 @@ class TaskWorker:
 
     def _act(self) -> None:
         """Do what the session wants done."""
-        while actions := self._session.take_actions():
-            for action in actions:
+        session = self._session
+        while session.actions:
+            for action in session.take_actions():
                 self._do(action)
         self._changed.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from pathlib import Path
@@ -201,6 +202,8 @@ def worker(
         tags=_split(tags),
         drain_seconds=drain_seconds,
     )
+    gc.collect()
+    gc.freeze()  # What was imported stays: no collection, of many a second, need look at it.
     return run(TaskWorker(handlers, settings).run_until_signal())
 
 

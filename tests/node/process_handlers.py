@@ -66,3 +66,9 @@ def hangs(_context: Context, path: str) -> None:
     written.rename(path)
     while True:
         time.sleep(1)
+
+
+@task("hang", process=True)
+def hang(context: Context, _data: object) -> None:
+    context.progress("begun")
+    time.sleep(60)

@@ -481,6 +481,15 @@ def test_giving_up_stops_every_run_and_leaves(wire: Wire) -> None:
     assert wire.said() == [("stop", 7), ("stop", 8), ("leave", "w1")]
 
 
+def test_the_news_that_it_is_gone_is_as_good_as_an_answer_to_a_leaving_worker(wire: Wire) -> None:
+    wire.session.drain()
+    wire.actions()
+
+    wire.session.pushed("gone", "worker_unknown")
+
+    assert (wire.said(), wire.session.has_left) == ([], True)
+
+
 def test_leaving_is_said_again_on_the_next_connection(wire: Wire) -> None:
     wire.session.drain()
     wire.actions()

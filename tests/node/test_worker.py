@@ -1,86 +1,38 @@
-"""The worker against a real node: leases kept, lost, drained and cancelled."""
+"""The worker against a real node in this process: what it runs, reports, stops and hands back."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from gateway.caller import Object
 from gateway.client import Client
+from gateway.client_errors import InvalidRequest
+from gateway.submissions import Backoff
 from node.context import Context
-from node.local import LocalCluster
 from node.tasks import Handler, task
+from node.testing import MemoryCluster
 from node.waiting import wait_until
 from node.worker import TaskWorker, WorkerSettings
+from tests.node import process_handlers
+from tests.node.working import working
 
-LEASE_SECONDS = 1.5  # Heartbeats each 0.5 s.
+END_SECONDS = 15.0
+HEARTBEAT_SECONDS = 5.0  # With the cluster's usual leases.
 
 
 @pytest.fixture
-async def url(start_cluster: Callable[..., Awaitable[LocalCluster]]) -> str:
-    cluster = await start_cluster(nodes=1, workers=0, lease_seconds=LEASE_SECONDS)
-    return cluster.urls[0]
+def url(quorate_cluster: MemoryCluster) -> str:
+    return quorate_cluster.url
 
 
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[Client]:
     async with Client(url) as made:
         yield made
-
-
-@contextlib.asynccontextmanager
-async def working(
-    url: str, *handlers: Handler[..., Any], **settings: Any
-) -> AsyncIterator[TaskWorker]:
-    """Run a worker beside the test, and stop it at the end."""
-    served = {handler.name: handler for handler in handlers}
-    worker = TaskWorker(served, WorkerSettings(urls=(url,), name="worker", **settings))
-    running = asyncio.create_task(worker.run())
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        await running
-
-
-async def end_of(client: Client, task_id: str) -> Object:
-    async def ended() -> Object | None:
-        found = await client.task(task_id, wait=1)
-        return found if found["finished_at"] else None
-
-    return await wait_until(ended, what=f"the end of task {task_id}", timeout_seconds=15)
-
-
-async def test_a_blocked_loop_loses_no_lease(url: str, client: Client) -> None:
-    @task("block")
-    async def block(_context: Context, seconds: float) -> str:
-        time.sleep(seconds)  # noqa: ASYNC251 - what a careless handler does.
-        return "done"
-
-    async with working(url, block):
-        submitted = await client.submit("block", 2 * LEASE_SECONDS)
-        ended = await end_of(client, submitted.id)
-
-    assert (ended["status"], ended["result"], ended["deliveries"]) == ("completed", "done", 1)
-
-
-async def test_a_blocked_thread_loses_no_lease(url: str, client: Client) -> None:
-    @task("block")
-    def block(_context: Context, seconds: float) -> str:
-        time.sleep(seconds)
-        return "done"
-
-    async with working(url, block):
-        submitted = await client.submit("block", 2 * LEASE_SECONDS)
-        ended = await end_of(client, submitted.id)
-
-    assert (ended["status"], ended["deliveries"]) == ("completed", 1)
 
 
 async def test_slots_bound_what_runs_at_once(url: str, client: Client) -> None:
@@ -97,7 +49,7 @@ async def test_slots_bound_what_runs_at_once(url: str, client: Client) -> None:
     async with working(url, count, slots=2):
         submitted = [await client.submit("count", 0.05) for _ in range(6)]
         for one in submitted:
-            assert (await end_of(client, one.id))["status"] == "completed"
+            assert (await one.ended(timeout=END_SECONDS))["status"] == "completed"
 
     assert most == 2
 
@@ -109,7 +61,7 @@ async def test_a_handler_is_told_what_it_runs(url: str, client: Client) -> None:
 
     async with working(url, tell):
         submitted = await client.submit("tell", meta={"colour": "red"})
-        ended = await end_of(client, submitted.id)
+        ended = await submitted.ended(timeout=END_SECONDS)
 
     assert ended["result"] == [submitted.id, "tell", 1, {"colour": "red"}]
 
@@ -123,7 +75,7 @@ async def test_a_failure_is_retried_and_then_done(url: str, client: Client) -> N
 
     async with working(url, flaky):
         submitted = await client.submit("flaky", backoff={"initial": 0.05, "jitter": 0})
-        ended = await end_of(client, submitted.id)
+        ended = await submitted.ended(timeout=END_SECONDS)
 
     assert (ended["result"], ended["attempts"], ended["deliveries"]) == ("at last", 2, 3)
 
@@ -135,7 +87,7 @@ async def test_a_result_that_cannot_be_said_fails_for_good(url: str, client: Cli
 
     async with working(url, unspeakable):
         submitted = await client.submit("unspeakable")
-        ended = await end_of(client, submitted.id)
+        ended = await submitted.ended(timeout=END_SECONDS)
 
     assert (ended["status"], ended["attempts"]) == ("failed", 1)
     assert "the result cannot be reported" in ended["error"]
@@ -161,27 +113,10 @@ async def test_a_lost_lease_stops_the_run_and_the_task_runs_again(url: str, clie
         (worker,) = await client.workers()
         await client.leave(worker["id"])
 
-        ended = await end_of(client, submitted.id)
+        ended = await submitted.ended(timeout=END_SECONDS)
 
     assert stopped.is_set()
     assert (ended["result"], ended["attempts"]) == ("the second run", 0)
-
-
-async def test_a_cancelled_task_stops_its_run(url: str, client: Client) -> None:
-    begun = asyncio.Event()
-
-    @task("long")
-    async def long(_context: Context, _data: Any) -> None:
-        begun.set()
-        await asyncio.Event().wait()
-
-    async with working(url, long):
-        submitted = await client.submit("long")
-        await begun.wait()
-        await client.cancel(submitted.id)
-        ended = await end_of(client, submitted.id)
-
-    assert ended["status"] == "cancelled"
 
 
 async def test_a_stopping_worker_finishes_what_it_runs_and_leaves(url: str, client: Client) -> None:
@@ -241,3 +176,152 @@ async def test_a_worker_waits_for_a_cluster_that_is_not_there_yet() -> None:
     worker.stop()
     async with asyncio.timeout(5):
         await running
+
+
+@task("hang")
+async def hang_on_the_loop(context: Context, _data: Any) -> None:
+    context.progress("begun")
+    await asyncio.Event().wait()
+
+
+@task("hang")
+def hang_on_a_thread(context: Context, _data: Any) -> None:
+    context.progress("begun")
+    context.cancelled.wait(timeout=30)
+    raise RuntimeError("told to stop")
+
+
+@pytest.fixture(
+    params=[hang_on_the_loop, hang_on_a_thread, process_handlers.hang],
+    ids=["loop", "thread", "process"],
+)
+def hang(request: pytest.FixtureRequest) -> Handler[..., Any]:
+    """A handler that says that it has begun, and goes on until it is stopped."""
+    handler: Handler[..., Any] = request.param
+    return handler
+
+
+@task("echo")
+async def echo(_context: Context, data: Any) -> Any:
+    return data
+
+
+async def until_begun(client: Client, task_id: str) -> None:
+    """Wait for the first word of the task's run."""
+
+    async def begun() -> bool:
+        return (await client.task(task_id))["progress"] is not None
+
+    await wait_until(begun, what=f"task {task_id} to begin", timeout_seconds=END_SECONDS)
+
+
+async def test_a_cancelled_task_stops_its_run_long_before_a_heartbeat(
+    url: str, client: Client, hang: Handler[..., Any]
+) -> None:
+    async with working(url, hang, slots=1):
+        submitted = await client.submit("hang")
+        await until_begun(client, submitted.id)
+
+        await submitted.cancel()
+        async with asyncio.timeout(HEARTBEAT_SECONDS - 1):
+            ended = await submitted.ended()
+
+    assert (ended["status"], ended["attempts"]) == ("cancelled", 0)
+
+
+async def test_a_run_that_takes_too_long_is_stopped_and_its_slot_is_free(
+    url: str, client: Client, hang: Handler[..., Any]
+) -> None:
+    async with working(url, hang, echo, slots=1):
+        submitted = await client.submit("hang", timeout=1, max_attempts=1)
+        after = await client.submit("echo", "next")
+        ended = await submitted.ended(timeout=END_SECONDS)
+        next_one = await after.ended(timeout=END_SECONDS)
+
+    assert (ended["status"], ended["error"], ended["attempts"]) == ("failed", "timeout", 1)
+    assert next_one["result"] == "next"
+
+
+async def test_the_next_run_goes_on_from_the_checkpoint_of_the_last(
+    url: str, client: Client
+) -> None:
+    @task("walk")
+    async def walk(context: Context, steps: int) -> list[Any]:
+        first = context.last_checkpoint or 0
+        for step in range(first, steps):
+            context.progress({"percent": 100 * step // steps})
+            context.checkpoint(step + 1)
+            if step + 1 == context.attempt * 2:
+                raise RuntimeError("tired")
+        return [first, context.attempt]
+
+    async with working(url, walk):
+        submitted = await client.submit("walk", 5, backoff={"initial": 0.05, "jitter": 0})
+        ended = await submitted.ended(timeout=END_SECONDS)
+
+    assert ended["result"] == [4, 3]
+
+
+async def test_a_process_that_dies_fails_its_attempt_alone(url: str, client: Client) -> None:
+    async with working(url, process_handlers.dies, process_handlers.tell, slots=1):
+        backoff: Backoff = {"initial": 0.05, "jitter": 0}
+        submitted = await client.submit("processes.dies", 9, max_attempts=2, backoff=backoff)
+        after = await client.submit("processes.tell", 1)
+        ended = await submitted.ended(timeout=END_SECONDS)
+        told = await after.ended(timeout=END_SECONDS)
+
+    assert (ended["error"], ended["attempts"]) == ("its process was killed by SIGKILL", 2)
+    assert told["result"] == [after.id, "processes.tell", 1, None]
+
+
+async def test_a_worker_is_given_what_its_queues_types_and_tags_allow(
+    url: str, client: Client
+) -> None:
+    async with working(url, echo, queues=("a", "b"), tags=("gpu",)):
+        fitting = [
+            await client.submit("echo", 1, queue="a"),
+            await client.submit("echo", 2, queue="b", requires=["gpu"]),
+        ]
+        others = [
+            await client.submit("echo", 3, queue="c"),
+            await client.submit("echo", 4, queue="a", requires=["gpu", "tpu"]),
+            await client.submit("other", 5, queue="a"),
+        ]
+        results = [await handle.result(timeout=END_SECONDS) for handle in fitting]
+
+        assert results == [1, 2]
+        assert {(await other.task())["status"] for other in others} == {"pending"}
+
+
+async def test_a_worker_that_the_cluster_drains_ends_what_it_runs_and_leaves(
+    url: str, client: Client
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @task("long")
+    async def long(_context: Context, _data: Any) -> str:
+        begun.set()
+        await may_end.wait()
+        return "finished"
+
+    worker = TaskWorker({"long": long}, WorkerSettings(urls=(url,), name="drained"))
+    running = asyncio.create_task(worker.run())
+    submitted = await client.submit("long")
+    await begun.wait()
+    (listed,) = await client.workers()
+
+    await client.call("drain", {"id": listed["id"]})
+    may_end.set()
+    async with asyncio.timeout(END_SECONDS):
+        await running
+
+    assert await submitted.result(timeout=END_SECONDS) == "finished"
+    assert await client.workers() == []
+
+
+async def test_a_worker_that_the_cluster_does_not_take_says_why(url: str) -> None:
+    worker = TaskWorker({}, WorkerSettings(urls=(url,), name="w", queues=("",)))
+
+    async with asyncio.timeout(END_SECONDS):
+        with pytest.raises(InvalidRequest, match="queues"):
+            await worker.run()

@@ -1,0 +1,26 @@
+"""A worker beside a test, in its process and on its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from node.tasks import Handler, by_type
+from node.worker import TaskWorker, WorkerSettings
+
+
+@contextlib.asynccontextmanager
+async def working(
+    url: str, *handlers: Handler[..., Any], name: str = "worker", **settings: Any
+) -> AsyncIterator[TaskWorker]:
+    """Run a worker, and stop it at the end. *url* may be several, with commas between them."""
+    urls = tuple(url.split(","))
+    worker = TaskWorker(by_type(handlers), WorkerSettings(urls=urls, name=name, **settings))
+    running = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await running
