@@ -68,6 +68,7 @@ class Leading:
         self._taken: dict[str, int] = {}  # Origin -> the newest parcel taken in `_taken_term`.
         self._taken_term = 0
         self._started_term = driver.engine.term  # What was taken in it before is forgotten.
+        self._begun_term = 0
         self._clock_base_ms = 0
         self._clock_start = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -75,7 +76,15 @@ class Leading:
         self._is_own_open = False
 
     def begin(self) -> None:
-        """Begin to serve: go on with cluster time, and give every session its grace."""
+        """Begin to serve: go on with cluster time, and give every session its grace.
+
+        After a hand-over that came to nothing the term goes on, and with it what was taken in.
+        """
+        if self._begun_term == self._engine.term:
+            self._retake_held()
+            self._dispatch()
+            return
+        self._begun_term = self._engine.term
         self._clock_base_ms = self._machine.cluster_time_ms
         self._clock_start = self._loop.time()
         self._is_own_open = False

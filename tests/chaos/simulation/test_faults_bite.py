@@ -16,7 +16,7 @@ from chaos.simulation.operating import Order
 from chaos.simulation.plan import draw
 from chaos.simulation.simulation import Report, Simulation, Verdict
 from chaos.simulation.verdict import replay
-from cluster.core.commands import Draining, Left
+from cluster.core.commands import BeginTerm, Draining, Left
 from cluster.core.queue_commands import Removed, Started, Steered
 
 SECONDS = 12.0
@@ -146,6 +146,29 @@ def test_a_silent_nodes_workers_are_passed_over_until_it_is_heard_again() -> Non
     )
 
     assert kinds_of_events(simulation) >= {"node_suspended", "node_resumed"}
+
+
+def test_a_hand_over_to_a_frozen_node_costs_a_moment_and_no_write() -> None:
+    simulation, _ = carried_out(
+        Fault(2.0, "change_leader", ("node1",)),
+        Fault(4.0, "pause", ("node3", 2.0)),
+        *(Fault(at, "change_leader", ("node3",)) for at in (4.1, 4.7, 5.3)),
+        submitters=3,
+        pause_seconds=0.1,
+    )
+
+    begun = [
+        (simulation.judge.ledger[index].term, command.node)
+        for index, answered in replay(simulation.judge.ledger, []).answered.items()
+        for command, _ in answered
+        if isinstance(command, BeginTerm)
+    ]
+    assert len(set(begun)) == len(begun)
+    assert [
+        each
+        for each in simulation.history.attempts
+        if each.node != "node3" and 4.0 < each.invoked < 6.0 and each.outcome is not Outcome.OK
+    ] == []
 
 
 def test_stewards_steer_all_that_can_be_steered() -> None:
