@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cluster import codec
 from cluster.caretaking import check_version
 from cluster.core.machine import Machine
-from cluster.errors import ConfigurationError
+from cluster.errors import ConfigurationError, StorageError
 from cluster.host import Host
 from cluster.raft import snapshots
 from cluster.raft.contract import Start
@@ -57,6 +57,11 @@ async def recover(settings: ReplicaSettings, host: Host) -> Recovered:
         if place is not None:
             start = Start(configuration=place.configuration, index=place.log_index)
         log.begin_after_snapshot(place.log_index if place else 0, place.term if place else 0)
+    except OSError as error:
+        storage.close()
+        raise StorageError(
+            f"data directory {settings.data} cannot be read and written: {error.strerror}"
+        ) from error
     except BaseException:
         storage.close()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,15 @@ from cluster.answers import Consistency
 from cluster.core.commands import Cancel, Refused, Submitted
 from cluster.core.model import Position
 from cluster.core.queries import Count, GetTask
-from cluster.errors import ConfigurationError, NoQuorum, NotCaughtUp, OutcomeUnknown
+from cluster.errors import (
+    ConfigurationError,
+    NoQuorum,
+    NotCaughtUp,
+    OutcomeUnknown,
+    StorageError,
+)
+from cluster.host import RealHost
+from cluster.raft.storage import Directory, Draft
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
 from cluster.watching import From
@@ -210,3 +219,25 @@ async def test_a_node_that_is_no_member_is_told_so(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="node9"):
         await Replica.start(settings)
+
+
+class FullDirectory(Directory):
+    """A real one, on a disk that takes no new file."""
+
+    def open_draft(self) -> Draft:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class FullHost(RealHost):
+    def open_storage(self, path: Path) -> Directory:
+        return FullDirectory(path)
+
+
+async def test_a_full_disk_is_told_of_as_one_at_the_first_start(tmp_path: Path) -> None:
+    members = {"node1": "127.0.0.1:0"}
+    settings = ReplicaSettings(node_id="node1", members=members, data=tmp_path / "node1", http="")
+
+    with pytest.raises(StorageError, match="node1 cannot be read and written: No space left"):
+        await Replica.start(settings, FullHost())
+
+    Directory(tmp_path / "node1").close()  # Its lock is free again.
