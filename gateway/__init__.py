@@ -9,11 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cluster.errors import NoQuorum, NotCommitted, OutcomeUnknown, QuorateError
+    from cluster.errors import NoQuorum, NotCommitted, OutcomeUnknown, Overloaded, QuorateError
     from gateway.blocking import BlockingClient, BlockingHandle
     from gateway.client import Client
     from gateway.client_errors import (
         ClusterFull,
+        EventsGone,
         InvalidRequest,
         NoResult,
         RequestRefused,
@@ -30,12 +31,14 @@ __all__ = [
     "BlockingHandle",
     "Client",
     "ClusterFull",
+    "EventsGone",
     "Handle",
     "InvalidRequest",
     "NoQuorum",
     "NoResult",
     "NotCommitted",
     "OutcomeUnknown",
+    "Overloaded",
     "QuorateError",
     "RequestRefused",
     "Submission",
@@ -52,7 +55,8 @@ _HOMES = {
     "Handle": "gateway.handles",
     "Submission": "gateway.submissions",
     **dict.fromkeys(
-        ("NoQuorum", "NotCommitted", "OutcomeUnknown", "QuorateError"), "cluster.errors"
+        ("NoQuorum", "NotCommitted", "OutcomeUnknown", "Overloaded", "QuorateError"),
+        "cluster.errors",
     ),
 }
 

@@ -12,10 +12,9 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from cluster.core.commands import Refusal
-from cluster.errors import NoQuorum, OutcomeUnknown, QuorateError
+from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded, QuorateError
 from gateway.calling_twice import READS, is_repeatable
-from gateway.client_errors import ClusterFull, refusal
+from gateway.client_errors import refusal
 from gateway.connections import LOST, UNREACHED, Connections
 from gateway.urls import parse_urls
 
@@ -28,6 +27,7 @@ CALLING_MAX = 400  # All the others; those beyond wait here.
 CROWDED_WAIT_SECONDS = 1.0
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
 _FULL = 429
+_OVERLOADED = "overloaded"
 _NOTHING: Mapping[str, object] = {}
 _TRIED_AGAIN = frozenset({UNREACHED, _FULL, 503, LOST})
 
@@ -70,7 +70,7 @@ class Caller:
 
         Raises:
             RequestRefused: the answer was no.
-            ClusterFull: so it was, until patience was at its end.
+            ClusterFull, Overloaded: so it was, until patience was at its end.
             NoQuorum: none answered in time, and it did not happen.
             OutcomeUnknown: none answered in time, and it may have happened.
             TypeError, ValueError, OverflowError: *body* holds what is no value; nothing was sent.
@@ -109,7 +109,9 @@ class Caller:
             is_over = may_have_happened and not is_repeatable(asked.name, asked.body)
             if is_over or not await self._pause(tries, until):
                 trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"
-                raise self._gave_up(answer, trouble, may_have_happened=may_have_happened)
+                if may_have_happened:
+                    raise OutcomeUnknown(self._in_vain(trouble))
+                raise self._refused_for_long(status, answer, trouble)
         raise AssertionError("unreachable: the count has no end")
 
     def _turn_from(self, url: str) -> None:
@@ -126,11 +128,13 @@ class Caller:
         await asyncio.sleep(pause)
         return True
 
-    def _gave_up(self, answer: Object, trouble: str, *, may_have_happened: bool) -> QuorateError:
-        """What to raise after the last try, which brought *answer*."""
-        said = f"no gateway of {', '.join(self.urls)} answered in time; the last: {trouble}"
-        if may_have_happened:
-            return OutcomeUnknown(said)
-        if answer.get("code") == Refusal.CLUSTER_FULL:
-            return ClusterFull(_FULL, answer)
-        return NoQuorum(said)
+    def _refused_for_long(self, status: int, answer: Object, trouble: str) -> QuorateError:
+        """What to raise after the last try, which brought *answer*: it did not happen."""
+        if answer.get("code") == _OVERLOADED:
+            return Overloaded(self._in_vain(trouble))
+        if status == _FULL:
+            return refusal(status, answer)
+        return NoQuorum(self._in_vain(trouble))
+
+    def _in_vain(self, trouble: str) -> str:
+        return f"no gateway of {', '.join(self.urls)} answered in time; the last: {trouble}"

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from cluster.errors import NoQuorum, OutcomeUnknown
+from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded
 from gateway import frames
 from gateway.client import Client
 from gateway.client_errors import (
@@ -101,7 +101,8 @@ async def test_nobody_reached_means_that_it_did_not_happen(free_port: int) -> No
     [
         ("outcome_unknown", OutcomeUnknown),
         ("no_quorum", NoQuorum),
-        ("overloaded", NoQuorum),
+        ("overloaded", Overloaded),
+        ("operations_full", RequestRefused),
         ("cluster_full", ClusterFull),
     ],
 )
