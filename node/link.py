@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from cluster.errors import QuorateError
 from gateway.connection import Answer, Connection, Unreachable
 from gateway.frames import Pushed
+from node.actions import Ask
 from node.log import Rarely
-from node.session import Ask
 
 PAUSE_SECONDS = 0.5  # After every node was tried and none served.
 _UNSPEAKABLE = 422

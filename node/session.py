@@ -11,19 +11,17 @@ statement is absolute or carries a lease token, so that a repeat changes nothing
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
 
+from node.actions import NOW, Action, Ask, Description, Joined, MoveOn, Object, Start, Stop
 from node.outcomes import Completed, Failed, Outcome, unspeakable
 
 log = logging.getLogger(__name__)
 
-Object = Mapping[str, Any]
-
-AGAIN_SECONDS = 0.5  # After a node could not, before it is asked again.
-_NOW = 0.0
+AGAIN_SECONDS = 0.5  # After a node had too much to do, before it is asked again.
 _FULL = 429
 _CANNOT = frozenset({502, 503, 504})  # What was asked is asked again, elsewhere.
 _SESSION_OVER = frozenset({"worker_unknown", "worker_lost"})
@@ -35,44 +33,6 @@ class Hold(Enum):
     RUNNING = auto()
     REPORTING = auto()  # Its run is over; the outcome is on its way and must not be lost.
     LOST = auto()  # The cluster took it back; its run has yet to stop, and no outcome counts.
-
-
-class Ask(NamedTuple):
-    """A call to make over the connection that there is; its answer goes to `Session.answered`."""
-
-    name: str
-    body: Object
-    after_seconds: float = _NOW
-    token: int | None = None  # The lease that it is about.
-    connection: int = 0  # Counts connections: an answer of an earlier one is no news.
-
-
-class Start(NamedTuple):
-    """Run this leased task."""
-
-    lease: Object
-
-
-class Stop(NamedTuple):
-    """Stop the run of this lease; how it ends is still told to `Session.finished`."""
-
-    token: int
-
-
-class Joined(NamedTuple):
-    """The cluster knows us: send heartbeats for this worker."""
-
-    worker_id: str
-    heartbeat_seconds: float
-
-
-class MoveOn(NamedTuple):
-    """Connect to another node: this one cannot serve us."""
-
-    why: str
-
-
-Action = Ask | Start | Stop | Joined | MoveOn
 
 
 @dataclass(slots=True)
@@ -87,36 +47,25 @@ class _Held:
     is_telling: bool = False  # A call about it is in flight.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
-    """How a worker describes itself to the cluster."""
-
-    name: str
-    slots: int
-    queues: tuple[str, ...]
-    types: tuple[str, ...]
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
 class Session:
     """One worker's leases and slots, across as many connections and registrations as it takes."""
 
-    description: Description
-    new_id: Callable[[], str]
-    actions: list[Action] = field(default_factory=list)
-    worker_id: str = ""
-    heartbeat_seconds: float | None = None  # None until it was registered.
-    is_draining: bool = False
-    has_left: bool = False
-    refused: tuple[int, Object] | None = None  # Status and problem: we are not taken.
-    _held: dict[int, _Held] = field(default_factory=dict)
-    _tokens_by_task: dict[str, int] = field(default_factory=dict)  # Not those of lost leases.
-    _connection: int = 0
-    _is_connected: bool = False
-    _epoch: int = 0  # Of the newest offer.
-    _is_leaving: bool = False  # It was said on this connection.
-    _offered: int | None = None  # The slots that it stated; None: nothing on this connection.
+    def __init__(self, description: Description, new_id: Callable[[], str]) -> None:
+        self.actions: list[Action] = []
+        self.worker_id = ""
+        self.heartbeat_seconds: float | None = None  # None until it was registered.
+        self.is_draining = False
+        self.has_left = False
+        self.refused: tuple[int, Object] | None = None  # Status and problem: we are not taken.
+        self._description = description
+        self._new_id = new_id
+        self._held: dict[int, _Held] = {}
+        self._tokens_by_task: dict[str, int] = {}  # Not those of lost leases.
+        self._connection = 0
+        self._is_connected = False
+        self._is_leaving = False  # It was said on this connection.
+        self._epoch = 0  # Of the newest offer.
+        self._offered: int | None = None  # The slots that it stated; None: this session had none.
 
     @property
     def is_idle(self) -> bool:
@@ -168,10 +117,11 @@ class Session:
 
     def ordered(self, orders: Object) -> None:
         """Do what the cluster orders: drop what is lost, stop what was cancelled, drain."""
-        self._lose(orders["lost"])
+        if lost := self._lose(orders["lost"]):
+            log.warning("leases lost: %s; stopping their runs", ", ".join(map(str, lost)))
         for task_id in orders["cancel"]:
             token = self._tokens_by_task.get(task_id)
-            if token is not None and self._held[token].hold is Hold.RUNNING:
+            if token is not None and self._is_running(token):
                 self.actions.append(Stop(token))
         if orders["drain"]:
             self.drain()
@@ -234,8 +184,7 @@ class Session:
     def give_up(self) -> tuple[int, ...]:
         """Stop every run and leave, which hands their tasks back; returns their leases."""
         self.is_draining = True
-        tokens = tuple(token for token, held in self._held.items() if held.hold is Hold.RUNNING)
-        self._lose(tokens)
+        tokens = self._lose(tuple(self._held))
         self._leave()
         return tokens
 
@@ -244,8 +193,8 @@ class Session:
     def _register(self) -> None:
         if self.is_draining:
             return
-        self.worker_id = self.worker_id or self.new_id()
-        said = self.description
+        self.worker_id = self.worker_id or self._new_id()
+        said = self._description
         self._ask(
             "register",
             {
@@ -291,7 +240,7 @@ class Session:
         if self.is_draining:
             return 0
         lost = sum(held.hold is Hold.LOST for held in self._held.values())
-        return max(0, self.description.slots - lost)
+        return max(0, self._description.slots - lost)
 
     def _offer_if_changed(self) -> None:
         if self._offered is not None and self._offered != self._room:
@@ -341,19 +290,23 @@ class Session:
         if lease["cancel_requested"]:
             self.actions.append(Stop(token))
 
-    def _lose(self, tokens: Iterable[int]) -> None:
-        """Stop what the cluster took back.
+    def _lose(self, tokens: Iterable[int]) -> tuple[int, ...]:
+        """Stop the runs whose leases are no longer ours, and return these.
 
         What is being reported is left alone: the answer to the report says what became of it.
         """
-        for token in tokens:
-            held = self._held.get(token)
-            if held is not None and held.hold is Hold.RUNNING:
-                log.warning("task %s: lease %d is lost, stopping its run", held.task_id, token)
-                held.hold = Hold.LOST
-                self._forget_task(token, held)
-                self.actions.append(Stop(token))
+        running = tuple(token for token in tokens if self._is_running(token))
+        for token in running:
+            held = self._held[token]
+            held.hold = Hold.LOST
+            self._forget_task(token, held)
+            self.actions.append(Stop(token))
         self._offer_if_changed()
+        return running
+
+    def _is_running(self, token: int) -> bool:
+        held = self._held.get(token)
+        return held is not None and held.hold is Hold.RUNNING
 
     def _settle(self, token: int) -> None:
         """Let go of a lease: its outcome was answered, or no longer counts."""
@@ -402,7 +355,7 @@ class Session:
             self._settle(token)
 
     def _ask(
-        self, name: str, body: Object, token: int | None = None, *, after_seconds: float = _NOW
+        self, name: str, body: Object, token: int | None = None, *, after_seconds: float = NOW
     ) -> None:
         if self._is_connected:
             self.actions.append(Ask(name, body, after_seconds, token, self._connection))

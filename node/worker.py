@@ -15,6 +15,7 @@ from typing import Any
 from gateway.client_errors import refusal
 from gateway.frames import Pushed
 from gateway.ids import new_id
+from node.actions import Action, Ask, Description, Joined, MoveOn, Start, Stop
 from node.lifeline import announce
 from node.link import Link
 from node.loops import stop_signal
@@ -22,7 +23,7 @@ from node.outcomes import Failed, Outcome
 from node.processes import Processes
 from node.pulse import Beat, Pulse
 from node.runs import Run
-from node.session import Action, Ask, Description, Joined, MoveOn, Session, Start, Stop
+from node.session import Session
 from node.tasks import Handler
 
 LEAVE_TIMEOUT_SECONDS = 5.0

@@ -7,18 +7,9 @@ from typing import Any
 
 import pytest
 
+from node.actions import Action, Ask, Description, Joined, MoveOn, Start, Stop
 from node.outcomes import Completed, Failed
-from node.session import (
-    AGAIN_SECONDS,
-    Action,
-    Ask,
-    Description,
-    Joined,
-    MoveOn,
-    Session,
-    Start,
-    Stop,
-)
+from node.session import AGAIN_SECONDS, Session
 
 GONE = (404, {"code": "worker_unknown"})
 OVER = (410, {"code": "worker_lost"})

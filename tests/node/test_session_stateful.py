@@ -30,8 +30,9 @@ from cluster.core.invariants import check
 from cluster.core.machine import Machine
 from cluster.core.model import Backoff, Lease, NewTask, Policy, TaskStatus
 from cluster.core.queries import Count, GetWorker, WorkerLeases
+from node.actions import Ask, Description, Joined, MoveOn, Start, Stop
 from node.outcomes import Completed, Failed
-from node.session import Ask, Description, Joined, MoveOn, Session, Start, Stop
+from node.session import Session
 
 LEASE_MS, HEARTBEAT_MS = 3_000, 1_000
 SLOTS = 2
