@@ -23,7 +23,7 @@ _REACH = 3  # Tasks, before a purge of these loses interest.
 @planted("silent-nodes-served", "the workers of a silent node get nothing new", theme=THEME)
 def _silent_nodes_served(stack: ExitStack) -> None:
     def least_loaded(lane: Lane) -> Worker | None:
-        workers = [crew.available.first() for crew in lane.market.crews if crew.serves(lane.type)]
+        workers = [crew.available.first for crew in lane.market.crews if crew.serves(lane.type)]
         return min((worker for worker in workers if worker is not None), key=by_seat, default=None)
 
     replace(stack, matching, "least_loaded", lambda _original: least_loaded)
