@@ -127,8 +127,8 @@ class Participant:
         await self._steering.stop()
         self._dispatcher.stop()
         self._leading.stop()
+        await self._driver.stop()  # First: what a peer says now must not begin another transfer.
         await self._snapshots.stop()
-        await self._driver.stop()
         self._proposals.expire(float("inf"))
         self._watches.close()
         self._log_thread.shutdown()

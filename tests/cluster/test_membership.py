@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import pytest
@@ -62,6 +63,29 @@ async def test_a_removed_member_is_no_longer_needed(cluster: MakeCluster) -> Non
 
     await nodes.replicas[kept].propose(a_task())
     assert removed not in member_ids(nodes, kept)
+
+
+async def test_of_two_removed_at_once_one_waits_its_turn(cluster: MakeCluster) -> None:
+    """Two in one step need not leave a majority in common with the one before (D3)."""
+    nodes = await cluster(5)
+    leader = nodes.leader()
+    first, second, *rest = [r for r in nodes.replicas.values() if r is not leader]
+
+    outcomes = await asyncio.gather(
+        rest[0].remove_member(first.node_id),
+        rest[1].remove_member(second.node_id),
+        return_exceptions=True,
+    )
+    refused = [each for each in outcomes if each is not None]
+    assert all(isinstance(each, ChangeRefused) for each in refused)
+    assert len(refused) < 2
+    if refused:
+        assert "another change of members is under way" in str(refused[0])
+        left = first if outcomes[0] is not None else second
+        await rest[0].remove_member(left.node_id)
+
+    await rest[0].propose(a_task())
+    assert len(member_ids(nodes, rest[0].node_id)) == 3
 
 
 async def test_a_leader_can_be_removed(cluster: MakeCluster) -> None:
