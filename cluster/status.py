@@ -34,7 +34,7 @@ class MemberStatus(NamedTuple):
     http: str | None  # None until it was heard.
     role: Role | None
     match_index: int | None  # Known to the leader alone.
-    last_contact_seconds: float | None
+    last_contact_seconds: float | None  # None if it was never heard.
     is_reachable: bool
 
 
@@ -63,7 +63,7 @@ class View:
         self, settings: ReplicaSettings, *, driver: Driver, machine: Machine, timing: Timing
     ) -> None:
         self._settings = settings
-        self._mesh = driver.mesh
+        self._driver = driver
         self._engine = driver.engine
         self._machine = machine
         self._timing = timing
@@ -115,23 +115,22 @@ class View:
         return engine.is_formed and engine.leader is not None and engine.leader_contact() < limit
 
     def _member(self, member: Member) -> MemberStatus:
-        id_, engine, link = member.id, self._engine, self._mesh.links.get(member.id)
-        is_self = id_ == self._settings.node_id
+        id_, engine = member.id, self._engine
+        raft = self._settings.members.get(id_, member.raft)
         role = Role.LEADER if id_ == engine.leader else Role.FOLLOWER
-        http = self._settings.http if is_self else None
-        if link is not None and link.greeting is not None:
-            http = link.greeting.http
+        if id_ == self._settings.node_id:
+            index = engine.log.last_index
+            return MemberStatus(id_, raft, self._settings.http, self._role(), index, 0.0, True)
+        seen = self._driver.seen(id_)
+        is_reachable = id_ in self._driver.mesh.links
         return MemberStatus(
             id=id_,
-            raft=self._settings.members.get(id_, member.raft),
-            http=http,
-            role=role if is_self or link is not None else None,
-            match_index=engine.log.last_index if is_self else engine.match_index(id_),
-            last_contact_seconds=0.0 if is_self else self._silence_seconds(id_),
-            is_reachable=is_self or link is not None,
+            raft=raft,
+            http=None if seen is None else seen.http,
+            role=role if is_reachable else None,
+            match_index=engine.match_index(id_),
+            last_contact_seconds=(
+                None if seen is None else max(0.0, self._loop.time() - seen.heard_at)
+            ),
+            is_reachable=is_reachable,
         )
-
-    def _silence_seconds(self, id_: str) -> float | None:
-        """Seconds since *id_* was heard; None if it is not linked."""
-        link = self._mesh.links.get(id_)
-        return None if link is None else max(0.0, self._loop.time() - link.heard_at)

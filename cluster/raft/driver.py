@@ -15,7 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, StorageError, UnsupportedVersion, WireError
@@ -55,6 +55,13 @@ class DriverHooks(Protocol):
         """This node must stop: its disk failed, or a promise was found broken."""
 
 
+class Seen(NamedTuple):
+    """When a peer was last heard, on the loop's clock, and where it said that its gateway is."""
+
+    heard_at: float
+    http: str
+
+
 class Driver:
     """One member: the engine, its log, its links, its timers."""
 
@@ -88,6 +95,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._addresses = dict(addresses)
         self._learners: dict[str, str] = {}
+        self._last_seen: dict[str, Seen] = {}  # Peers whose link broke.
         self.mesh = Mesh(
             greeting=greeting, bind=bind, receiver=self, security=security, nonce=nonce
         )
@@ -137,6 +145,11 @@ class Driver:
         leader = self.engine.leader
         return None if leader is None else self.mesh.links.get(leader)
 
+    def seen(self, peer: str) -> Seen | None:
+        """What is known of *peer* from its link, or from the last that there was."""
+        link = self.mesh.links.get(peer)
+        return self._last_seen.get(peer) if link is None else _seen(link)
+
     def tell(self, peer: str, content: Any, *, channel: Channel = Channel.REPLICA) -> bool:
         """Say *content* to the owner of the driver at *peer*; False if there is no link to it."""
         link = self.mesh.links.get(peer)
@@ -153,6 +166,7 @@ class Driver:
         self.wake()
 
     def link_down(self, link: Link) -> None:
+        self._last_seen[link.peer] = _seen(link)
         self.engine.link_down(link.peer)
         self._hooks.link_down(link.peer)
         self.wake()
@@ -276,6 +290,11 @@ class Driver:
         """Stop this node: going on would risk a promise."""
         self._is_stopped = True
         self._hooks.failed(error)
+
+
+def _seen(link: Link) -> Seen:
+    assert link.greeting is not None, "who is linked has greeted"
+    return Seen(link.heard_at, link.greeting.http)
 
 
 def _deliver(outbox: list[tuple[Link, Message]]) -> None:

@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from cluster import log_pages
+from cluster.answers import Consistency
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
+from cluster.core.queries import Count
 from cluster.errors import EntriesGone
 from cluster.replica import Replica
 from tests.cluster.conftest import MakeCluster, a_task
@@ -19,9 +21,10 @@ async def submit(replica: Replica, count: int) -> list[int]:
     return [(await replica.propose(a_task())).index for _ in range(count)]
 
 
-def tasks(count: int, payload: bytes = b"1") -> Submit:
+def tasks(count: int, payload: bytes = b"1", *, first: int = 0) -> Submit:
     """A submission of as many tasks."""
-    new = [NewTask.of(f"t{n}", "echo", payload, "application/json") for n in range(count)]
+    numbers = range(first, first + count)
+    new = [NewTask.of(f"t{n}", "echo", payload, "application/json") for n in numbers]
     return Submit(tuple(new))
 
 
@@ -142,3 +145,30 @@ async def test_a_page_ends_early_when_it_has_many_commands(
     (entry,) = node.entries(many).views()
     assert len(entry.commands[0]["tasks"]) == 3
     assert entry.commands[1] == {"op": "more", "count": 4}
+
+    both = await asyncio.gather(node.propose(tasks(2)), node.propose(tasks(2, first=2)))
+    assert len({committed.index for committed in both}) == 1
+    (entry,) = node.entries(both[0].index).views()
+    assert [len(command.get("tasks", ())) for command in entry.commands] == [2, 1, 0]
+    assert entry.commands[2] == {"op": "more", "count": 1}
+
+
+async def test_a_log_that_was_begun_anew_by_a_snapshot_shows_what_came_after_it(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3, tail_entries=0)
+    leader, away = nodes.leader(), nodes.follower().node_id
+    await nodes.stop(away)
+    await submit(leader, 5)
+    for replica in nodes.replicas.values():
+        await asyncio.shield(replica._snapshots.take())
+    back = await nodes.start(away)
+    installed = leader.status().applied_index
+    await back.read(Count(), consistency=Consistency.STALE, min_index=installed)
+    (index,) = await submit(back, 1)
+
+    page = back.entries()
+
+    assert page.first == back._engine.log.first_index + 1 <= index
+    assert [entry.index for entry in page.views()] == list(range(page.first, page.last + 1))
+    assert page.views()[-1].commands[0]["op"] == "submit"

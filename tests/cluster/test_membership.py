@@ -10,7 +10,7 @@ import pytest
 from cluster.answers import Consistency
 from cluster.core.queries import Count
 from cluster.errors import ChangeRefused, NoQuorum, OutcomeUnknown
-from cluster.status import Role
+from cluster.status import MemberStatus, Role
 from tests.cluster.conftest import Cluster, MakeCluster, a_task, free_port
 
 
@@ -160,3 +160,27 @@ async def test_a_wiped_member_counts_again_once_it_is_readmitted(cluster: MakeCl
     await nodes.stop(other)
 
     await nodes.replicas[wiped].propose(a_task())
+
+
+async def test_a_member_that_is_away_is_known_by_when_and_where_it_was_last_heard(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3)
+    leader, away = nodes.leader(), nodes.follower().node_id
+
+    def seen() -> MemberStatus:
+        return next(member for member in leader.status().members if member.id == away)
+
+    assert seen().is_reachable
+    await nodes.stop(away)
+    while seen().is_reachable:
+        await leader.propose(a_task())
+
+    gone = seen()
+    await leader.propose(a_task())
+
+    assert (gone.role, gone.http) == (None, f"{away}.example:80")
+    later = seen()
+    assert gone.last_contact_seconds is not None
+    assert later.last_contact_seconds is not None
+    assert later.last_contact_seconds > gone.last_contact_seconds

@@ -25,6 +25,7 @@ from gateway.client_errors import EventsGone, InvalidRequest
 from gateway.defaults import SubmitDefaults
 from gateway.event_source import Block, Blocks, EventSource
 from gateway.ids import new_id
+from gateway.readers import Readers
 from gateway.serving import serve
 
 START = "1-000000-0-0"  # Before every event, of whichever cluster.
@@ -81,7 +82,7 @@ async def refused(
     http: aiohttp.ClientSession, headers: dict[str, str] | None = None, **query: str
 ) -> dict[str, Any]:
     """The problem that is answered instead of a stream."""
-    async with http.get("/events", params=query, headers=headers) as answer:
+    async with asyncio.timeout(20), http.get("/events", params=query, headers=headers) as answer:
         problem: dict[str, Any] = await answer.json(content_type=None)
         assert answer.status == problem["status"]
         return problem
@@ -347,6 +348,14 @@ async def test_stopping_ends_the_streams(replica: Replica) -> None:
         await runner.cleanup()
 
         assert await stream.answer.content.readany() == b""
+
+
+async def test_a_reader_that_comes_while_the_node_stops_is_told_nothing(replica: Replica) -> None:
+    readers = Readers()
+    readers.close()
+
+    with readers.reading(replica.watch()) as watch:
+        assert [event async for event in watch] == []
 
 
 @pytest.mark.parametrize(
