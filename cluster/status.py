@@ -68,6 +68,7 @@ class View:
         self._machine = machine
         self._timing = timing
         self._loop = asyncio.get_running_loop()
+        self._version = version("quorate")  # Read from a file.
         self._applied_at = self._loop.time()  # When the newest entry that has clocks was applied.
 
     def entry_applied(self) -> None:
@@ -96,7 +97,7 @@ class View:
             has_quorum=self._has_quorum(),
             state_hash=machine.state_hash.hex(),
             cluster_time_ms=machine.cluster_time_ms,
-            version=version("quorate"),
+            version=self._version,
             staleness_seconds=self.staleness_seconds(),
         )
 

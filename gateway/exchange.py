@@ -17,6 +17,7 @@ from gateway.service import Service
 from gateway.writing import INLINE_BYTES_MAX, written
 
 T = TypeVar("T")
+B = TypeVar("B", bytes, bytearray)
 
 BODY_BYTES_MAX = 16 << 20
 BODY_SILENCE_SECONDS = 30.0
@@ -128,6 +129,8 @@ async def read_content(request: web.Request) -> bytes:
     """The body's bytes, as long as they keep coming and are not too many."""
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise too_large(BODY_BYTES_MAX)
+    if request.content.is_eof():  # It came with the headers, as small ones do.
+        return _bounded(request.content.read_nowait())
     content = bytearray()
     try:
         while True:
@@ -136,8 +139,13 @@ async def read_content(request: web.Request) -> bytes:
             if not chunk:
                 return bytes(content)
             content += chunk
-            if len(content) > BODY_BYTES_MAX:
-                raise too_large(BODY_BYTES_MAX)
+            _bounded(content)
     except TimeoutError:
         silence = f"nothing of the body came for {BODY_SILENCE_SECONDS:g} seconds"
         raise Problem("request_timeout", silence, headers={"Connection": "close"}) from None
+
+
+def _bounded(content: B) -> B:
+    if len(content) > BODY_BYTES_MAX:
+        raise too_large(BODY_BYTES_MAX)
+    return content

@@ -8,6 +8,7 @@ comes from in `Origin` and whom they mean in `Host`; pages cannot forge either. 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -51,6 +52,7 @@ def _hostname(host: str) -> str:
         return ""
 
 
+@functools.lru_cache(maxsize=256)  # Nearly every request names one of a few.
 def _is_loopback(name: str) -> bool:
     if name.lower().rstrip(".") == "localhost":
         return True
