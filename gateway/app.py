@@ -10,11 +10,12 @@ from aiohttp import web
 
 from cluster.replica import Replica
 from gateway import api_pages
+from gateway.bodies import BODY_BYTES_MAX
 from gateway.calls import Handler
 from gateway.connect import connect
 from gateway.defaults import SubmitDefaults
 from gateway.events import MEDIA_TYPE as EVENT_STREAM
-from gateway.exchange import BODY_BYTES_MAX, exchange
+from gateway.exchange import exchange
 from gateway.measures import NO_ROUTE, Measures
 from gateway.problems import Problem
 from gateway.routes import ROUTES, STREAMS, Streamer

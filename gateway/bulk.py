@@ -6,8 +6,9 @@ into 16 MiB, take a gigabyte once they are read, and the node's loop would stand
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Iterable
+from itertools import islice
 
 import msgpack
 
@@ -17,6 +18,7 @@ from gateway.shapes import BATCH_TASKS_MAX
 
 LINES = "application/x-ndjson"
 VALUES_MAX = 1_000_000
+_LINE = re.compile(rb"[^\s][^\n]*")  # One that is not blank.
 _QUOTES_MAX = 2 * VALUES_MAX  # Two a string.
 
 
@@ -35,9 +37,8 @@ def decode_bulk(content: bytes, media: str, member: str) -> object:
     _count_written(content)
     if media == Format.JSON:
         return decode(content, Format.JSON)
-    lines = (line for line in io.BytesIO(content) if not line.isspace())
-    numbered = zip(range(1, BATCH_TASKS_MAX + 2), lines, strict=False)
-    return {member: [_line(line, number) for number, line in numbered]}
+    lines = islice(_LINE.finditer(content), BATCH_TASKS_MAX + 1)
+    return {member: [_line(content, line) for line in lines]}
 
 
 def refuse_too_many_packed(content: bytes) -> None:
@@ -68,10 +69,11 @@ def refuse_too_many_packed(content: bytes) -> None:
             raise _too_many() from None
 
 
-def _line(line: bytes, number: int) -> object:
+def _line(content: bytes, line: re.Match[bytes]) -> object:
     try:
-        return decode(line, Format.JSON)
+        return decode(line[0], Format.JSON)
     except Undecodable as error:
+        number = content.count(b"\n", 0, line.start()) + 1
         raise Undecodable(f"line {number}: {error}") from None
 
 

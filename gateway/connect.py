@@ -15,6 +15,7 @@ from typing import TypeVar
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from gateway import bulk, frames, problems, schema
+from gateway.aside import aside
 from gateway.calls import Body, Call, Reply
 from gateway.encoding import Format
 from gateway.exchange import CONTENT_BYTES_MAX
@@ -59,7 +60,7 @@ class FrameCall(Call):
         del many  # What a frame may hold does not depend on it.
         body = Body(self._asked.body or empty or {}, Format.MSGPACK)
         if self._is_large:
-            return await asyncio.to_thread(parse, body)
+            return await aside(parse, body)
         return parse(body)
 
 
@@ -143,7 +144,7 @@ class ServedConnection:
             for called in frames.read_calls(message):
                 self._begin(called)
             return
-        for frame in await asyncio.to_thread(frames.split, message):
+        for frame in await aside(frames.split, message):
             await self._take_frame(frame)
 
     async def _take_frame(self, frame: bytes) -> None:
@@ -153,11 +154,11 @@ class ServedConnection:
         number = frames.call_number(frame)
         try:
             if len(frame) > CONTENT_BYTES_MAX:  # More than one task's: there may be many.
-                await asyncio.to_thread(bulk.refuse_too_many_packed, frame)
+                await aside(bulk.refuse_too_many_packed, frame)
         except Problem as problem:
             self._reply_problem(number, problem)
         else:
-            self._begin(await asyncio.to_thread(frames.read_call, frame), is_large=True)
+            self._begin(await aside(frames.read_call, frame), is_large=True)
 
     def _begin(self, called: Called, *, is_large: bool = False) -> None:
         number = called.number

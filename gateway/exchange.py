@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from aiohttp import web
 
 from gateway import accepting
+from gateway.aside import aside
+from gateway.bodies import bodies
 from gateway.bulk import LINES, decode_bulk
 from gateway.calls import Body, Call, Handler
 from gateway.encoding import Format, Undecodable, decode, json_bytes_min
@@ -17,10 +18,7 @@ from gateway.service import Service
 from gateway.writing import INLINE_BYTES_MAX, written
 
 T = TypeVar("T")
-B = TypeVar("B", bytes, bytearray)
 
-BODY_BYTES_MAX = 16 << 20
-BODY_SILENCE_SECONDS = 30.0
 CONTENT_BYTES_MAX = 2 << 20  # Of one task or outcome, whitespace and escapes aside.
 
 FORM = "application/x-www-form-urlencoded"  # What curl -d says when it is not told otherwise.
@@ -49,12 +47,13 @@ class HttpCall(Call):
         if empty is not None and not self._request.can_read_body:
             return parse(Body(empty, Format.JSON))  # Whatever format a client names for nothing.
         media = _media_of(self._request, is_bulk=many is not None)
-        content = await read_content(self._request)
-        if not content and empty is not None:
-            return parse(Body(empty, _written_in(media)))
-        if len(content) <= INLINE_BYTES_MAX:
-            return _parsed(content, media, parse, many)
-        return await asyncio.to_thread(_parsed, content, media, parse, many)
+        with bodies.reading(self._request) as reader:
+            content = await reader.content()
+            if not content and empty is not None:
+                return parse(Body(empty, _written_in(media)))
+            if len(content) <= INLINE_BYTES_MAX:
+                return _parsed(content, media, parse, many)
+            return await aside(_parsed, content, media, parse, many)
 
 
 async def exchange(request: web.Request, handler: Handler, service: Service) -> web.Response:
@@ -123,29 +122,3 @@ def _media_of(request: web.Request, *, is_bulk: bool) -> str:
         f"Content-Type {given[:100]!r} is none of {', '.join(taken)}, in UTF-8{hint}",
         headers={"Accept": ", ".join(taken)},
     )
-
-
-async def read_content(request: web.Request) -> bytes:
-    """The body's bytes, as long as they keep coming and are not too many."""
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        raise too_large(BODY_BYTES_MAX)
-    if request.content.is_eof():  # It came with the headers, as small ones do.
-        return _bounded(request.content.read_nowait())
-    content = bytearray()
-    try:
-        while True:
-            async with asyncio.timeout(BODY_SILENCE_SECONDS):
-                chunk = await request.content.readany()
-            if not chunk:
-                return bytes(content)
-            content += chunk
-            _bounded(content)
-    except TimeoutError:
-        silence = f"nothing of the body came for {BODY_SILENCE_SECONDS:g} seconds"
-        raise Problem("request_timeout", silence, headers={"Connection": "close"}) from None
-
-
-def _bounded(content: B) -> B:
-    if len(content) > BODY_BYTES_MAX:
-        raise too_large(BODY_BYTES_MAX)
-    return content

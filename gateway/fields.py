@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 from gateway.checks import Check, Invalid, Schema
-from gateway.problems import FieldError, invalid
+from gateway.problems import ERRORS_MAX, FieldError, invalid
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -86,6 +86,8 @@ class Shape:
             members.refuse("", f"{self.what} must be an object")
             return members
         for name, member in value.items():
+            if members.has_enough_mistakes:
+                return members
             field = self._by_name.get(name)
             if field is None:
                 members.refuse(name[:_NAME_SHOWN_MAX], self._unknown(name))
@@ -145,6 +147,11 @@ class Members:
     def refuse(self, name: str, message: str) -> None:
         """Remember a mistake, such as one that only several members together show."""
         self._errors.append((name, message))
+
+    @property
+    def has_enough_mistakes(self) -> bool:
+        """Whether no more of them would be told."""
+        return len(self._errors) >= ERRORS_MAX
 
     def end(self) -> None:
         """Refuse the object if there was a mistake: one within another object.

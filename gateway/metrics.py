@@ -6,7 +6,6 @@ it is written down on a thread. How many series there are is bounded, whatever n
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator
 from math import isinf
 
@@ -25,6 +24,7 @@ from cluster.core.queue_queries import ListQueues, QueueView
 from cluster.distribution import Distribution
 from cluster.status import ClusterStatus, Role
 from gateway import accepting, queries
+from gateway.aside import aside
 from gateway.exchange import HttpCall
 from gateway.measures import OTHER, Measures
 from gateway.queries import STALE
@@ -42,7 +42,7 @@ async def scrape(request: web.Request, service: Service) -> web.StreamResponse:
         *_of_the_gateway(service),
     ]
     encode, content_type = exposition.choose_encoder(accepting.header_of(request))
-    body = await asyncio.to_thread(lambda: encode(_registry(families)))
+    body = await aside(lambda: encode(_registry(families)))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from cluster.core.model import TaskStatus
 from cluster.core.queries import Count
 from gateway import instants, queries, render
+from gateway.aside import aside
 from gateway.calls import Call, Reply
 from gateway.ids import wall_ms
 from gateway.queries import STALE
@@ -38,7 +37,7 @@ async def cluster_log(call: Call) -> Reply:
     """`GET /cluster/log`: the log as far as this node has applied it, payloads and secrets cut."""
     from_index, limit = queries.log_page(call.query)
     raw = call.service.replica.entries(from_index, limit=limit)
-    entries = await asyncio.to_thread(raw.views)
+    entries = await aside(raw.views)
     shown = [render.log_entry(entry) for entry in entries]
     return Reply({"entries": shown, "first": raw.first, "last": raw.last})
 

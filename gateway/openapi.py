@@ -15,10 +15,10 @@ from typing import Any
 
 from gateway import queries
 from gateway.answers import Answer
+from gateway.bodies import BODY_BYTES_MAX
 from gateway.bulk import LINES
 from gateway.checks import Schema
 from gateway.encoding import Format
-from gateway.exchange import BODY_BYTES_MAX
 from gateway.fields import Field, Shape
 from gateway.frames import PATH, PROTOCOL
 from gateway.idempotency import HEADER

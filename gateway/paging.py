@@ -12,6 +12,7 @@ from gateway.queries import Reading
 from gateway.service import Service
 
 PAGE_BYTES_MAX = 8 << 20  # Of payloads; a page of larger tasks ends early, its cursor goes on.
+LIMIT_SMALL = 100  # Larger pages are made one after the other: thirty at once would take a second.
 
 P = TypeVar("P", TaskPage, DeadPage)
 
@@ -20,6 +21,15 @@ async def page(
     service: Service, ask: Callable[[int], Query[P]], limit: int, reading: Reading
 ) -> Answered[P]:
     """What *ask* asks for with *limit*, or its beginning when all would be too large to answer."""
+    if limit <= LIMIT_SMALL:
+        return await _page(service, ask, limit, reading)
+    async with service.large_pages:
+        return await _page(service, ask, limit, reading)
+
+
+async def _page(
+    service: Service, ask: Callable[[int], Query[P]], limit: int, reading: Reading
+) -> Answered[P]:
     answered = await service.read(ask(limit), reading)
     total = 0
     for count, view in enumerate(answered.value.tasks):

@@ -16,7 +16,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.exchange import BODY_BYTES_MAX, read_content
+from gateway.bodies import BODY_BYTES_MAX, bodies
 from gateway.problems import Problem
 from gateway.repeating import is_repeatable
 from gateway.serving import EDGE, Edge, problems_told
@@ -92,12 +92,14 @@ class Proxy:
         assert self._session is not None
         if is_upgrade(request):
             return await tunnel(request, self._upstreams, self._session)
-        asked = _Asked(
-            request.method,
-            request.raw_path,
-            _kept(request.headers, _NOT_PASSED_ON),
-            await read_content(request),
-        )
+        with bodies.reading(request) as reader:
+            headers = _kept(request.headers, _NOT_PASSED_ON)
+            content = await reader.content()
+            return await self._answered(
+                request, _Asked(request.method, request.raw_path, headers, content)
+            )
+
+    async def _answered(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
         clock = asyncio.get_running_loop()
         until = clock.time() + PATIENCE_SECONDS
         while (answer := await self._ask_each(request, asked)) is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from gateway.aside import aside
 from gateway.encoding import Format, draft
 
 INLINE_BYTES_MAX = 64 << 10  # More is decoded or encoded on a thread, so that the loop goes on.
@@ -14,4 +13,4 @@ async def written(value: object, format_: Format) -> bytes:
     body = draft(value, format_)
     if body.rewritten_bytes <= INLINE_BYTES_MAX:
         return body.filled()
-    return await asyncio.to_thread(body.filled)
+    return await aside(body.filled)

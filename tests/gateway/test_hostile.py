@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import json
 import logging
+import resource
+import threading
+import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import msgpack
@@ -13,9 +19,11 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
-from gateway import exchange
+from gateway import bodies
+from gateway.aside import aside
+from gateway.fields import Field
 from gateway.ids import new_id
-from gateway.problems import KINDS
+from gateway.problems import ERRORS_MAX, KINDS
 from gateway.routes import ROUTES, Route
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,7 +78,7 @@ async def problem_of(answer: aiohttp.ClientResponse) -> tuple[int, str]:
         (JSON, b'{"": 1, "type": "a", "data": 1}', (422, "invalid")),
         (JSON, b'{"type": "a", "data": "' + b"x" * 1_048_576 + b'"}', (413, "too_large")),
         (JSON, b'{"type": "a", "data": [' + b"0," * 600_000 + b"0]}", (413, "too_large")),
-        (JSON, b" " * (exchange.BODY_BYTES_MAX + 1), (413, "too_large")),
+        (JSON, b" " * (bodies.BODY_BYTES_MAX + 1), (413, "too_large")),
         (JSON, b'{"type": "a", "data": [' + b"[]," * 5_000_000 + b"0]}", (413, "too_large")),
         (MSGPACK, b"\x91" * 5_000_000, (413, "too_large")),
         (MSGPACK, b"", (400, "undecodable")),
@@ -176,6 +184,17 @@ async def test_a_write_that_could_not_be_answered_is_not_made(
         ("GET", "/tasks?%00=%00", (422, "invalid")),
         ("GET", "/workers?limit=0", (422, "invalid")),
         ("GET", "/workers?cursor=t1", (422, "invalid")),
+        ("GET", "/queues?cursor=t1", (422, "invalid")),
+        ("GET", "/queues?cursor=q..", (422, "invalid")),
+        ("GET", "/dlq/failed-tasks?cursor=q1", (422, "invalid")),
+        ("GET", "/dlq/failed-tasks?limit=1e3", (422, "invalid")),
+        ("GET", "/queues/%00", (422, "invalid")),
+        ("GET", "/queues/..%2fx", (422, "invalid")),
+        ("PUT", "/queues/x", (405, "method_not_allowed")),
+        ("GET", "/operations/x", (404, "operation_unknown")),
+        ("GET", "/tasks/batch", (405, "method_not_allowed")),
+        ("GET", "/tasks/%ff/events", (404, "task_unknown")),
+        ("DELETE", "/queues/x/tasks?all=1", (422, "invalid")),
         ("POST", "/tasks?queue=x", (422, "invalid")),
         ("GET", f"/tasks/{'0' * 8}-0000-0000-0000-{'0' * 12}?wait=nan", (422, "invalid")),
     ],
@@ -204,6 +223,50 @@ async def test_no_route_fails_on_a_body_that_it_does_not_want(
     path = route.path.replace("{id}", new_id())
     async with http.request(route.method, path, data=body) as answer:
         assert answer.status < 500
+
+
+@pytest.mark.parametrize(
+    ("route", "field"),
+    [
+        (route, field)
+        for route in ROUTES
+        if route.told.body
+        for field in route.told.body.fields
+        if field.check.schema  # Else it may be anything.
+    ],
+    ids=lambda each: each.name,
+)
+@pytest.mark.usefixtures("healthy")
+async def test_a_wrong_type_is_told_of_its_field(
+    http: aiohttp.ClientSession, route: Route, field: Field[Any]
+) -> None:
+    path = route.path.replace("{id}", new_id()).replace("{name}", "q")
+    async with http.request(route.method, path, json={field.name: {"x": [[]]}}) as answer:
+        problem = await answer.json(content_type=None)
+
+    assert (answer.status, problem["code"]) == (422, "invalid")
+    assert any(error["field"].startswith(field.name) for error in problem["errors"])
+
+
+@pytest.mark.usefixtures("healthy")
+async def test_a_hundred_thousand_mistakes_are_told_of_the_first(
+    http: aiohttp.ClientSession,
+) -> None:
+    body = json.dumps({str(n): 1 for n in range(100_000)}).encode()
+    async with http.post("/tasks", data=io.BytesIO(body), headers={"Content-Type": JSON}) as answer:
+        problem = await answer.json(content_type=None)
+
+    assert (answer.status, len(problem["errors"])) == (422, ERRORS_MAX)
+
+
+async def test_a_form_is_told_what_to_send_instead(http: aiohttp.ClientSession) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}  # As curl -d does.
+    async with http.post("/tasks", data=TASK, headers=headers) as answer:
+        problem = await answer.json(content_type=None)
+
+    assert answer.status == 415
+    assert problem["detail"].endswith("; send the header Content-Type: application/json")
+    assert answer.headers["Accept"] == "application/json, application/msgpack"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +304,7 @@ async def test_what_is_not_http_harms_nobody(url: str, request_bytes: bytes) -> 
 
 
 async def test_a_slow_body_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "BODY_SILENCE_SECONDS", 0.01)
+    monkeypatch.setattr(bodies, "BODY_SILENCE_SECONDS", 0.01)
     port = int(url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
@@ -258,3 +321,98 @@ async def test_a_body_that_is_wrong_as_a_whole_is_told_so(http: aiohttp.ClientSe
         problem = await answer.json(content_type=None)
 
     assert problem["detail"] == "the body must be an object"
+
+
+async def test_a_body_that_trickles_in_is_given_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.2)
+    async with begun(url, length=1_000) as (reader, writer):
+        async with asyncio.timeout(20):
+            while not reader.at_eof() and not (answer := await trickled(reader, writer)):
+                pass
+
+    assert b" 408 " in answer
+
+
+async def trickled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """The answer's first line, if it came within a moment after one more byte."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.02):
+            return await reader.readline()
+    writer.write(b" ")
+    return b""
+
+
+@contextlib.asynccontextmanager
+async def begun(
+    url: str, *, length: int, sent: bytes = b""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A submission that has come in only in part."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    head = f"POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    writer.write(head.encode() + sent)
+    try:
+        await writer.drain()
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def test_large_bodies_wait_for_each_other_and_small_ones_for_none(
+    url: str, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "HELD_BYTES_MAX", 300_000)
+    large = json.dumps({"type": "a", "data": "x" * 200_000}).encode()
+    async with begun(url, length=300_000, sent=b" " * 200_000):
+        await answered_at_last(http, large, 429)
+        async with http.post("/tasks", data=TASK, headers={"Content-Type": JSON}) as answer:
+            assert answer.status == 201
+
+    await answered_at_last(http, large, 201)
+
+
+async def answered_at_last(http: aiohttp.ClientSession, body: bytes, status: int) -> None:
+    """Submit again and again, until the answer is that."""
+    async with asyncio.timeout(20):
+        while True:
+            async with http.post(
+                "/tasks", data=io.BytesIO(body), headers={"Content-Type": JSON}
+            ) as answer:
+                if answer.status == status:
+                    return
+
+
+async def test_what_takes_long_is_done_one_after_the_other() -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)  # Gives another thread every chance, if there were one.
+        with lock:
+            running -= 1
+
+    await asyncio.gather(*(aside(work) for _ in range(20)))
+
+    assert most == 1
+
+
+@pytest.mark.usefixtures("healthy")
+async def test_two_thousand_idle_connections_keep_nobody_out(
+    url: str, http: aiohttp.ClientSession
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 5_000:
+        pytest.skip(f"this process may open {hard} files, the test needs 5,000: both ends are here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(2_000):
+            await stack.enter_async_context(begun(url, length=9, sent=b"{"))
+
+        async with http.post("/tasks", data=TASK, headers={"Content-Type": JSON}) as answer:
+            assert answer.status == 201

@@ -16,8 +16,8 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway import proxy
+from gateway.bodies import BODY_BYTES_MAX
 from gateway.connection import Connection
-from gateway.exchange import BODY_BYTES_MAX
 from gateway.ids import new_id
 from gateway.proxy import create_proxy
 from gateway.repeating import is_repeatable

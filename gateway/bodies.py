@@ -1,0 +1,94 @@
+"""Bodies as they come in: for how long, and how much of them all a process holds at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from gateway.problems import Problem, too_large
+from gateway.writing import INLINE_BYTES_MAX
+
+BODY_BYTES_MAX = 16 << 20
+BODY_SILENCE_SECONDS = 30.0
+BODY_SECONDS_MAX = 300.0  # One that trickles in holds memory for no longer.
+# Of all bodies at a time, but those so small that nobody need wait for a large one to make room.
+HELD_BYTES_MAX = 128 << 20
+
+
+class Bodies:
+    """What all large bodies take that are being read or worked on."""
+
+    def __init__(self) -> None:
+        self.bytes_held = 0
+
+    @contextmanager
+    def reading(self, request: web.Request) -> Iterator[Reader]:
+        """Hold the body of *request* for as long as the context lasts."""
+        reader = Reader(self, request)
+        try:
+            yield reader
+        finally:
+            self.bytes_held -= reader.bytes_held
+
+
+class Reader:
+    """One body."""
+
+    def __init__(self, bodies: Bodies, request: web.Request) -> None:
+        self._bodies = bodies
+        self._request = request
+        self.bytes_held = 0
+
+    async def content(self) -> bytes:
+        """The body's bytes, as long as they keep coming and are not too many.
+
+        Raises:
+            Problem: `too_large`, `request_timeout`, or `overloaded` by other bodies.
+        """
+        if (self._request.content_length or 0) > BODY_BYTES_MAX:
+            raise too_large(BODY_BYTES_MAX)
+        if self._request.content.is_eof():  # It came with the headers, as small ones do.
+            return self._request.content.read_nowait()
+        try:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                return await self._read()
+        except TimeoutError:
+            slow = f"the body did not come within {BODY_SECONDS_MAX:g} seconds"
+            raise _timeout(slow) from None
+
+    async def _read(self) -> bytes:
+        content = bytearray()
+        while chunk := await self._chunk():
+            content += chunk
+            if len(content) > BODY_BYTES_MAX:
+                raise too_large(BODY_BYTES_MAX)
+            if len(content) > INLINE_BYTES_MAX:
+                self._hold(len(content))
+        return bytes(content)
+
+    async def _chunk(self) -> bytes:
+        try:
+            async with asyncio.timeout(BODY_SILENCE_SECONDS):
+                return await self._request.content.readany()
+        except TimeoutError:
+            silence = f"nothing of the body came for {BODY_SILENCE_SECONDS:g} seconds"
+            raise _timeout(silence) from None
+
+    def _hold(self, size: int) -> None:
+        self._bodies.bytes_held += size - self.bytes_held
+        self.bytes_held = size
+        if self._bodies.bytes_held > HELD_BYTES_MAX:
+            held = f"{HELD_BYTES_MAX >> 20} MiB of large bodies are being worked on"
+            raise Problem("overloaded", f"{held}: send it again later", headers=_CLOSE)
+
+
+_CLOSE = {"Connection": "close"}  # The rest of the body is not worth reading.
+
+bodies = Bodies()  # Of the process: memory is the process's.
+
+
+def _timeout(detail: str) -> Problem:
+    return Problem("request_timeout", detail, headers=_CLOSE)
