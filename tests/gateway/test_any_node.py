@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest_asyncio
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
 from gateway.client import Client
+from gateway.event_source import EventSource
 from tests.gateway.conftest import serve_replica
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -123,3 +125,32 @@ async def test_leases_that_were_lost_with_an_answer_are_given_again_through_anot
 
     assert len(given["tasks"]) == 2
     assert again["tasks"] == given["tasks"]
+
+
+async def test_a_reader_of_events_may_change_nodes_after_each_one(
+    urls: list[str], queue: str
+) -> None:
+    async with Client(urls) as client:
+        handles = [await client.submit("a", number, queue=queue) for number in range(12)]
+        await asyncio.gather(*(handle.cancel() for handle in handles))
+    record = await told(urls[0], 24, queue=queue, from_oldest=True)
+
+    hopped: list[dict[str, Any]] = []
+    for turn in range(24):
+        position = hopped[-1]["position"] if hopped else None
+        url = urls[turn % len(urls)]
+        hopped += await told(url, 1, after=position, from_oldest=position is None, queue=queue)
+
+    assert hopped == record
+    assert Counter(event["kind"] for event in record) == {"submitted": 12, "cancelled": 12}
+
+
+async def told(url: str, count: int, **options: Any) -> list[dict[str, Any]]:
+    """The first events that a node tells, whether it has to wait for them or not."""
+    events: list[dict[str, Any]] = []
+    async with asyncio.timeout(20):
+        async for event in EventSource([url], **options):
+            events.append(event)
+            if len(events) == count:
+                break
+    return events

@@ -117,6 +117,8 @@ async def test_answers_are_counted_by_route_and_status(
             pass
     async with http.request("PROPFIND", "/health"):
         pass
+    async with http.head("/events"):
+        pass
     connection = await Connection.open(url)
     await connection.call("task", {"id": nobody[7:]}, timeout_seconds=10)
     await connection.call("health", {}, timeout_seconds=10)
@@ -135,6 +137,7 @@ async def test_answers_are_counted_by_route_and_status(
     assert requests("GET", "_none", 404) == 1
     assert requests("GET", "/health", 200) == 1
     assert requests("_other", "_none", 405) == 1
+    assert requests("HEAD", "/events", 200) == 0  # A stream is as long as its reader likes.
     assert grew("call_duration_seconds_count", operation="task") == 1
     assert grew("call_duration_seconds_count", operation="health") == 1
     assert grew("call_duration_seconds_count", operation="_other") == 1
