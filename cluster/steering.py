@@ -129,6 +129,7 @@ class Steering:
 
     async def _add(self, node_id: str, address: str) -> None:
         engine = self._engine
+        await self._until_sure()
         for member in engine.configuration.members:
             if (member.id, member.raft) == (node_id, address):
                 return  # An earlier copy of this request did it.
@@ -159,6 +160,7 @@ class Steering:
 
     async def _remove(self, node_id: str) -> None:
         engine = self._engine
+        await self._until_sure()
         if engine.configuration.member(node_id) is None:
             raise MemberUnknown(f"{node_id} is not a member")
         if len(engine.configuration.members) == 1:
@@ -181,11 +183,20 @@ class Steering:
         finally:
             self._is_busy = False
 
-    async def _change(self, changed: Callable[[Configuration], Configuration]) -> None:
+    async def _until_sure(self) -> None:
+        """Wait until the members that this leader goes by are committed: a change may be undone.
+
+        Raises:
+            ChangeRefused: it no longer leads.
+        """
         engine = self._engine
         await self._until(lambda: not engine.is_changing or not engine.is_serving)
         if not engine.is_serving:
             raise ChangeRefused("this node no longer leads; ask again")
+
+    async def _change(self, changed: Callable[[Configuration], Configuration]) -> None:
+        engine = self._engine
+        await self._until_sure()
         index, term = engine.change(changed(engine.configuration))
         self._driver.wake()
         await self._until(lambda: engine.commit_index >= index or engine.term != term)

@@ -872,6 +872,26 @@ def test_a_wiped_disk_neither_votes_nor_counts(stage):
     stage.wait(lambda: engine(wiped).is_member, within=5.0)  # Caught up, and bound anew.
 
 
+def test_a_change_that_may_be_undone_is_not_taken_for_done(stage):
+    """To ask again for a change is answered by the members, once they are sure to stay."""
+    leader = stage.form()
+    removed, _ = others = stage.others(leader)
+    stage.cut_off(leader)
+    asked = []
+    for _ in range(2):
+        asked.append(stage.call(leader, lambda replica: _remove(replica, removed.name)))
+        stage.wait(lambda: asked[-1].is_ended, within=0.5)
+
+    assert all(isinstance(fate.error, OutcomeUnknown) for fate in asked)
+    stage.wait_leader(others)
+    stage.verify()
+    assert removed.name in stage.cluster.members
+
+
+async def _remove(replica: Replica, name: str) -> None:
+    await replica.remove_member(name, timeout_seconds=0.2)
+
+
 async def _take_snapshot(replica: Replica) -> None:
     await replica._snapshots.take()
 
