@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from aiohttp import web
 
 from gateway.problems import Problem, too_large
 from gateway.writing import INLINE_BYTES_MAX
+
+B = TypeVar("B", bytes, bytearray)
 
 BODY_BYTES_MAX = 16 << 20
 BODY_SILENCE_SECONDS = 30.0
@@ -51,7 +54,7 @@ class Reader:
         if (self._request.content_length or 0) > BODY_BYTES_MAX:
             raise too_large(BODY_BYTES_MAX)
         if self._request.content.is_eof():  # It came with the headers, as small ones do.
-            return self._request.content.read_nowait()
+            return self._held(self._request.content.read_nowait())
         try:
             async with asyncio.timeout(BODY_SECONDS_MAX):
                 return await self._read()
@@ -63,10 +66,7 @@ class Reader:
         content = bytearray()
         while chunk := await self._chunk():
             content += chunk
-            if len(content) > BODY_BYTES_MAX:
-                raise too_large(BODY_BYTES_MAX)
-            if len(content) > INLINE_BYTES_MAX:
-                self._hold(len(content))
+            self._held(content)
         return bytes(content)
 
     async def _chunk(self) -> bytes:
@@ -77,12 +77,19 @@ class Reader:
             silence = f"nothing of the body came for {BODY_SILENCE_SECONDS:g} seconds"
             raise _timeout(silence) from None
 
-    def _hold(self, size: int) -> None:
+    def _held(self, content: B) -> B:
+        """*content*, which is the body so far, counted if it is a large one."""
+        size = len(content)
+        if size <= INLINE_BYTES_MAX:
+            return content
+        if size > BODY_BYTES_MAX:
+            raise too_large(BODY_BYTES_MAX)
         self._bodies.bytes_held += size - self.bytes_held
         self.bytes_held = size
         if self._bodies.bytes_held > HELD_BYTES_MAX:
             held = f"{HELD_BYTES_MAX >> 20} MiB of large bodies are being worked on"
             raise Problem("overloaded", f"{held}: send it again later", headers=_CLOSE)
+        return content
 
 
 _CLOSE = {"Connection": "close"}  # The rest of the body is not worth reading.
