@@ -28,9 +28,9 @@ class Home(NamedTuple):
 
 COMMANDS = {
     "up": Home("node.commands.up", "up", "A whole cluster on this machine, until Ctrl-C"),
-    "node": Home("node.commands.processes", "node", "One coordinator with its gateway"),
+    "node": Home("node.commands.node", "node", "One coordinator with its gateway"),
     "gateway": Home("node.commands.gateway", "gateway", "A gateway alone: no vote, no data"),
-    "worker": Home("node.commands.processes", "worker", "A worker that runs tasks"),
+    "worker": Home("node.commands.worker", "worker", "A worker that runs tasks"),
     "submit": Home("node.commands.submitting", "submit", "Submit a task, or a file of them"),
     "task": Home("node.commands.tasks", "show_task", "Show one task, or its timeline"),
     "tasks": Home("node.commands.tasks", "list_tasks", "List tasks, newest first"),

@@ -1,10 +1,8 @@
-"""`quorate node` and `quorate worker`: the processes that serve."""
+"""`quorate node`: one coordinator with its gateway."""
 
 from __future__ import annotations
 
-import gc
 import os
-import socket
 from pathlib import Path
 
 import click
@@ -13,8 +11,7 @@ from cluster.crashpoints import arm_from_environment
 from cluster.errors import ConfigurationError
 from cluster.settings import LOG_BYTES, ReplicaSettings
 from gateway.defaults import SubmitDefaults
-from gateway.urls import parse_urls
-from node.commands.options import log_level_option, memory_option, option, url_option
+from node.commands.options import log_level_option, memory_option, option
 from node.config import (
     parse_address,
     parse_members,
@@ -26,10 +23,6 @@ from node.coordinator import NodeSettings, run_node
 from node.log import configure_logging
 from node.loops import run
 from node.memory import memory_bytes_default
-from node.tasks import load_handlers, queues_of
-from node.worker import TaskWorker, WorkerSettings
-
-BUILT_IN = "node.handlers"
 
 
 @click.command()
@@ -144,68 +137,3 @@ def node(
         defaults=SubmitDefaults.from_environment(os.environ),
     )
     return run(run_node(settings))
-
-
-@click.command()
-@click.argument("modules", metavar="[MODULE]...", nargs=-1, envvar="QUORATE_MODULES")
-@url_option
-@option(
-    "--slots",
-    variable="QUORATE_SLOTS",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="How many tasks to run at once.",
-)
-@option(
-    "--queues",
-    variable="QUORATE_QUEUES",
-    help="Queues to serve, comma-separated; by default those that the handlers name, and default.",
-)
-@option(
-    "--tags", variable="QUORATE_TAGS", default="", help="What tasks may require, comma-separated."
-)
-@option("--name", variable="QUORATE_NAME", help="How to be listed; by default host and process id.")
-@option(
-    "--drain-seconds",
-    variable="QUORATE_DRAIN_SECONDS",
-    type=click.FloatRange(min=0),
-    default=20.0,
-    show_default=True,
-    help="How long running tasks may take to end once asked to stop; the rest is handed back.",
-)
-@log_level_option
-def worker(
-    *,
-    modules: tuple[str, ...],
-    url: str,
-    slots: int,
-    queues: str | None,
-    tags: str,
-    name: str | None,
-    drain_seconds: float,
-    log_level: str,
-) -> int:
-    """A worker that runs tasks, until SIGTERM or Ctrl-C.
-
-    MODULE holds handlers made with @task, and is imported from the path or the working directory;
-    without one, the built-in types are served: process, calculate, echo, sleep, fail, noop.
-    """
-    name = name or f"{socket.gethostname()}-{os.getpid()}"
-    configure_logging(name, level=log_level)
-    handlers = load_handlers(modules or (BUILT_IN,))
-    settings = WorkerSettings(
-        urls=parse_urls(url),
-        name=name,
-        slots=slots,
-        queues=queues_of(handlers) if queues is None else _split(queues),
-        tags=_split(tags),
-        drain_seconds=drain_seconds,
-    )
-    gc.collect()
-    gc.freeze()  # What was imported stays: no collection, of many a second, need look at it.
-    return run(TaskWorker(handlers, settings).run_until_signal())
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (part.strip() for part in text.split(","))))
