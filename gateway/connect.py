@@ -37,6 +37,8 @@ LEAVE_SECONDS = 8.0  # What calls in flight may take when the node stops.
 LINGER_SECONDS = 0.5  # Then the peer may close; what it sends meanwhile is refused, not lost.
 CLOSE_SECONDS = 2.0  # What the other half of a good-bye may take.
 
+_PEERS_DOING = (ConnectionError, TimeoutError)  # It hung up, or took nothing.
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +77,8 @@ async def connect(request: web.Request, service: Service) -> web.WebSocketRespon
     )
     if not socket.can_prepare(request):
         raise Problem("upgrade_required", f"/connect speaks WebSocket, subprotocol {PROTOCOL}")
-    if PROTOCOL not in request.headers.get("Sec-WebSocket-Protocol", ""):
+    offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    if PROTOCOL not in (protocol.strip() for protocol in offered):
         raise Problem("upgrade_required", f"/connect speaks the subprotocol {PROTOCOL} alone")
     await socket.prepare(request)
     connection = ServedConnection(service, request, socket)
@@ -115,15 +118,18 @@ class ServedConnection:
             tasks = (reading, writing, *self._in_flight.values())
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Exception) and not isinstance(ended, _PEERS_DOING):
+                    _log.error("a connection failed", exc_info=ended)
 
     async def leave(self) -> None:
         """The node stops: let the peer go elsewhere, answer what is in flight, close."""
         self._is_leaving = True
         self._outbox.put(frames.packed_push("leaving"))
-        if self._in_flight:
-            await asyncio.wait(self._in_flight.values(), timeout=LEAVE_SECONDS)
         with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*self._in_flight.values())
+                await self._outbox.flushed()
             async with asyncio.timeout(LINGER_SECONDS):
                 await self._ended.wait()
         await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the node is stopping")

@@ -126,6 +126,7 @@ class Sessions:
         if session.pushing is None:
             session.pushing = Pushing(self._replica, session.worker_id, session.outbox)
             session.task = asyncio.create_task(session.pushing.run(self._watching))
+            session.task.add_done_callback(_note_failure)
         session.pushing.restate(tokens)
 
     def _forget(self, session: Session) -> None:
@@ -141,6 +142,11 @@ class Sessions:
             accepted(await self._replica.propose(withdrawal, timeout_seconds=WITHDRAWAL_SECONDS))
         except (QuorateError, Problem) as error:
             _log.info("the offer of worker %s was not withdrawn: %s", session.worker_id, error)
+
+
+def _note_failure(pushing: asyncio.Task[None]) -> None:
+    if not pushing.cancelled() and (error := pushing.exception()):
+        _log.error("a worker is told nothing any more", exc_info=error)
 
 
 def _superseded(worker_id: str) -> Problem:

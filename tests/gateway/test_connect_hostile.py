@@ -190,6 +190,7 @@ def websocket_frame(payload: bytes) -> bytes:
     [
         ({}, "upgrade_required"),
         (UPGRADE | {"Sec-WebSocket-Protocol": "chat"}, "upgrade_required"),
+        (UPGRADE | {"Sec-WebSocket-Protocol": f"chat, {PROTOCOL}0"}, "upgrade_required"),
         (UPGRADE | {"Origin": "http://evil.example"}, "forbidden_origin"),
         (UPGRADE | {"Host": "evil.example"}, "forbidden_host"),
         (UPGRADE | {"Sec-WebSocket-Key": "short"}, "upgrade_required"),
