@@ -8,10 +8,8 @@ from contextlib import aclosing
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 
 from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded
-from gateway import frames
 from gateway.client import Client
 from gateway.client_errors import (
     ClusterFull,
@@ -23,6 +21,7 @@ from gateway.client_errors import (
 )
 from gateway.ids import new_id
 from gateway.problems import Problem
+from tests.gateway.strangers import stranger
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,6 +124,30 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_id(url: str, queue
     assert seen[0]["id"] == task.id
 
 
+async def test_many_callers_share_one_connection() -> None:
+    lonely = stranger(Problem("task_unknown", "why"))
+    async with lonely as url, Client(url) as client:
+        ended = await asyncio.gather(
+            *(client.task(new_id()) for _ in range(64)), return_exceptions=True
+        )
+
+    assert {type(one) for one in ended} == {TaskUnknown}
+    assert lonely.connections == 1
+
+
+async def test_a_connection_that_ended_is_opened_anew() -> None:
+    restarted = stranger(Problem("task_unknown", "why"), hangs_up=True)
+    async with restarted as url, Client(url) as client:
+        for _ in range(2):
+            with pytest.raises(TaskUnknown):
+                await client.task(new_id())
+            async with asyncio.timeout(10):
+                await restarted.peer_closed.wait()
+            restarted.peer_closed.clear()
+
+    assert restarted.connections == 2
+
+
 async def test_what_would_be_done_twice_is_not_asked_again(url: str) -> None:
     seen: list[dict[str, object]] = []
     async with (
@@ -203,42 +226,3 @@ async def test_dead_letters_are_listed_put_back_and_deleted(client: Client, queu
     assert await made[0].status() == "pending"
     with pytest.raises(TaskUnknown):
         await made[1].status()
-
-
-class stranger:  # noqa: N801 - Used like a function: a context of one wrong server.
-    """A server that answers every call with one problem, and keeps the bodies that it was sent."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        seen: list[dict[str, object]] | None = None,
-        *,
-        says_leaving: bool = False,
-    ) -> None:
-        self._problem = problem
-        self._says_leaving = says_leaving
-        self.peer_closed = asyncio.Event()
-        self._seen = [] if seen is None else seen
-
-    async def __aenter__(self) -> str:
-        server = web.Server(self._answer)
-        self._runner = web.ServerRunner(server)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _answer(self, request: web.BaseRequest) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(protocols=(frames.PROTOCOL,))
-        await socket.prepare(request)
-        value = frames.packed(self._problem.body())
-        async for message in socket:
-            for called in frames.read_calls(message.data):
-                self._seen.append(called.members)
-                reply = frames.packed_reply(called.number, self._problem.status, value, 0)
-                leaving = [frames.packed_push("leaving")] if self._says_leaving else []
-                await socket.send_bytes(frames.message_of([*leaving, reply]))
-        self.peer_closed.set()
-        return socket
