@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -138,6 +139,7 @@ def test_a_forked_process_is_told_to_make_its_own(client: BlockingClient) -> Non
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover - In the child, which reports and is gone.
+        signal.alarm(20)  # Rather than wait for ever, should it wait.
         try:
             client.health()
         except RuntimeError as error:

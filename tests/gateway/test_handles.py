@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -145,9 +145,11 @@ async def test_one_key_is_one_task(client: Client, queue: str) -> None:
 
 
 async def test_a_moment_is_given_with_its_time_zone(client: Client, queue: str) -> None:
-    handle = await client.submit("a", 1, queue=queue, run_at=datetime(2999, 1, 2, tzinfo=UTC))
+    moment = datetime(2999, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))
 
-    assert (await handle.task())["run_at"] == "2999-01-02T00:00:00.000Z"
+    handle = await client.submit("a", 1, queue=queue, run_at=moment)
+
+    assert (await handle.task())["run_at"] == "2999-01-02T01:00:00.000Z"
     with pytest.raises(ValueError, match="no time zone"):
         await client.submit("a", 1, run_at=datetime(2999, 1, 2))  # noqa: DTZ001 - That is the point.
 
