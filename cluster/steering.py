@@ -76,7 +76,9 @@ class Steering:
             ChangeRefused: nobody who could lead is linked, or it did not take over in time.
         """
         if not self._engine.hand_over(to):
-            raise ChangeRefused(f"{to or 'no other member'} is not a member that could lead now")
+            raise ChangeRefused(
+                f"{to} is not a member that could lead now" if to else "no other member could lead"
+            )
         self._driver.wake()
         try:
             async with asyncio.timeout(HAND_OVER_SECONDS):

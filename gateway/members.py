@@ -11,10 +11,13 @@ from cluster.replica import PROPOSE_TIMEOUT_SECONDS
 from gateway import checks, queries
 from gateway.calls import Call, Reply
 from gateway.fields import Field, Shape
+from gateway.problems import Problem
 from gateway.schema import WAIT_SECONDS_MAX
 
 _ADDRESS = r"(\[[0-9A-Fa-f:.]{2,45}\]|[^\s:/\[\]]{1,253}):[0-9]{1,5}"
 _PORT_MAX = 65_535
+_ID_CHARACTERS_MAX = 128
+_GRACE_SECONDS = 2.0  # For the leader's own word: after a minute it gives up, and says why.
 
 
 def _read_address(value: object) -> str:
@@ -50,8 +53,7 @@ async def add(call: Call) -> Reply:
     queries.nothing(call.query)
     members = await call.parse(lambda body: MEMBER.read(body.value))
     members.close()
-    # The leader gives up on its own after these 60 seconds, and then says why.
-    wait_seconds = min(members[WAIT] / 1000, WAIT_SECONDS_MAX) + PROPOSE_TIMEOUT_SECONDS
+    wait_seconds = min(members[WAIT] / 1000, WAIT_SECONDS_MAX) + _GRACE_SECONDS
     replica = call.service.replica
     await replica.add_member(members[NODE_ID], members[RAFT], timeout_seconds=wait_seconds)
     return Reply(DONE)
@@ -60,8 +62,11 @@ async def add(call: Call) -> Reply:
 async def remove(call: Call) -> Reply:
     """`DELETE /cluster/members/{id}`: its vote is no longer needed, and no longer counts."""
     queries.nothing(call.query)
+    node_id = call.path["id"]
+    if len(node_id) > _ID_CHARACTERS_MAX:
+        raise Problem("member_unknown", f"{node_id[:64]!r}… is not a member")
     replica = call.service.replica
-    await replica.remove_member(call.path["id"], timeout_seconds=PROPOSE_TIMEOUT_SECONDS)
+    await replica.remove_member(node_id, timeout_seconds=PROPOSE_TIMEOUT_SECONDS)
     return Reply(DONE)
 
 

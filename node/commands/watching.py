@@ -16,7 +16,7 @@ from gateway.client_errors import EntriesGone, EventsGone
 from gateway.event_source import EventSource
 from gateway.urls import parse_urls
 from node.commands.asking import with_client
-from node.commands.options import json_option, patience_option, url_option
+from node.commands.options import client_options
 from node.commands.output import as_json, print_table
 from node.loops import run, stop_signal, unless_set
 
@@ -34,9 +34,7 @@ KIND_WIDTH = 16  # Of the longest kind of event.
 @click.option("--kind", help="Only events of this kind, or of several: failed,expired")
 @click.option("--from-start", is_flag=True, help="Begin with the oldest event that is kept.")
 @click.option("--after", metavar="POSITION", help="Go on after the event with this position.")
-@url_option
-@patience_option
-@json_option
+@client_options
 def events(
     *,
     from_start: bool,
@@ -73,9 +71,7 @@ def events(
 @click.command()
 @click.option("--from", "from_index", type=click.IntRange(min=1), help="Begin with this entry.")
 @click.option("--from-start", is_flag=True, help="Begin with the oldest entry in the log.")
-@url_option
-@patience_option
-@json_option
+@client_options
 def monitor(
     *, from_index: int | None, from_start: bool, url: str, patience: float, wants_json: bool
 ) -> int:
@@ -95,9 +91,7 @@ def monitor(
 
 @click.command()
 @click.argument("pattern", metavar="[PATTERN]", default="*")
-@url_option
-@patience_option
-@json_option
+@client_options
 def keys(*, pattern: str, url: str, patience: float, wants_json: bool) -> int:
     """Show what records there are: how many of each kind, and the names of some.
 
@@ -144,7 +138,7 @@ async def _show_entries(client: Client, index: int, *, wants_json: bool) -> tupl
 
 async def _records(client: Client) -> list[Object]:
     """A row for each kind of record that there is."""
-    queues = (await client.call("queues"))["queues"]
+    queues = await client.queues()
     by_status: Counter[str] = Counter()
     for queue in queues:
         by_status.update(queue["depth"])

@@ -131,6 +131,12 @@ async def test_what_cannot_be_changed_is_refused_with_the_reason(
     assert await refused("DELETE", "/cluster/members/node1") == (
         *(409, "change_refused", "node1 is the only member"),
     )
+    assert await refused("DELETE", f"/cluster/members/{'n' * 200}") == (
+        *(404, "member_unknown", f"{'n' * 64!r}… is not a member"),
+    )
+    assert await refused("POST", "/cluster/leader") == (
+        *(409, "change_refused", "no other member could lead"),
+    )
     assert await refused("POST", "/cluster/leader", to="node9") == (
         *(409, "change_refused", "node9 is not a member that could lead now"),
     )
@@ -139,7 +145,7 @@ async def test_what_cannot_be_changed_is_refused_with_the_reason(
 async def test_a_member_that_does_not_come_in_time_may_come_yet(
     http: aiohttp.ClientSession, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(members, "PROPOSE_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(members, "_GRACE_SECONDS", 0.1)
     body = {"id": "node2", "raft": f"127.0.0.1:{free_port}", "wait": 0.1}
 
     status, problem = await call(http, "POST", "/cluster/members", json=body)
