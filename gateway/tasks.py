@@ -69,6 +69,7 @@ async def retry(call: Call) -> Reply:
 
 async def complete(call: Call) -> Reply:
     """`POST /tasks/{id}/complete`: a repeat is told the result that stands."""
+    queries.nothing(call.query)
     task_id = call.path_id("task_unknown")
     command = await call.parse(
         lambda body: schema.complete(body.value, task_id=task_id, written_in=body.written_in)
@@ -83,6 +84,7 @@ async def complete(call: Call) -> Reply:
 
 async def fail(call: Call) -> Reply:
     """`POST /tasks/{id}/fail`: the attempt failed; whether another follows, `status` tells."""
+    queries.nothing(call.query)
     task_id = call.path_id("task_unknown")
     command = await call.parse(lambda body: schema.fail(body.value, task_id=task_id))
     return _settled(await call.service.propose(command))
@@ -90,6 +92,7 @@ async def fail(call: Call) -> Reply:
 
 async def release(call: Call) -> Reply:
     """`POST /tasks/{id}/release`: back to its old place, at no cost to its attempts."""
+    queries.nothing(call.query)
     task_id = call.path_id("task_unknown")
     command = await call.parse(lambda body: schema.release(body.value, task_id=task_id))
     return _settled(await call.service.propose(command))
@@ -97,6 +100,7 @@ async def release(call: Call) -> Reply:
 
 async def report(call: Call) -> Reply:
     """`POST /tasks/{id}/progress`: how far the run is."""
+    queries.nothing(call.query)
     task_id = call.path_id("task_unknown")
     command = await call.parse(
         lambda body: schema.report(body.value, task_id=task_id, written_in=body.written_in)

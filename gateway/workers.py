@@ -35,6 +35,7 @@ async def get_worker(call: Call) -> Reply:
 
 async def register(call: Call) -> Reply:
     """`POST /workers`: a session, which heartbeats keep."""
+    queries.nothing(call.query)
     node = call.service.node_id
     command = await call.parse(lambda body: schema.register(body.value, node=node), empty={})
     committed = await call.service.propose(command)
@@ -50,6 +51,7 @@ async def register(call: Call) -> Reply:
 
 async def lease(call: Call) -> Reply:
     """`POST /workers/{id}/lease`: tasks, waited for; an empty list when none came."""
+    queries.nothing(call.query)
     worker_id = call.path_id("worker_unknown")
     wanted = await call.parse(lambda body: schema.wanted(body.value), empty={})
     committed = await call.service.polls.lease(worker_id, wanted)
@@ -62,6 +64,7 @@ async def lease(call: Call) -> Reply:
 
 async def heartbeat(call: Call) -> Reply:
     """`POST /workers/{id}/heartbeat`: the session goes on; what the worker must know comes back."""
+    queries.nothing(call.query)
     worker_id = call.path_id("worker_unknown")
     node = call.service.node_id
     command = await call.parse(
@@ -85,5 +88,6 @@ async def drain(call: Call) -> Reply:
 
 async def leave(call: Call) -> Reply:
     """`DELETE /workers/{id}`: the session ends now, its tasks go back."""
+    queries.nothing(call.query)
     committed = await call.service.propose(Leave(call.path_id("worker_unknown")))
     return Reply({"success": True}, headers=write_headers(committed))

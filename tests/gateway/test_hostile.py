@@ -248,6 +248,22 @@ async def test_a_wrong_type_is_told_of_its_field(
     assert any(error["field"].startswith(field.name) for error in problem["errors"])
 
 
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if route.method != "GET"],
+    ids=lambda route: route.name,
+)
+@pytest.mark.usefixtures("healthy")
+async def test_a_write_takes_nothing_from_its_address(
+    http: aiohttp.ClientSession, route: Route
+) -> None:
+    path = route.path.replace("{id}", new_id()).replace("{name}", "q")
+    async with http.request(route.method, f"{path}?nope=1", data=b"") as answer:
+        problem = await answer.json(content_type=None)
+
+    assert (answer.status, problem["errors"][0]["field"]) == (422, "nope")
+
+
 @pytest.mark.usefixtures("healthy")
 async def test_a_hundred_thousand_mistakes_are_told_of_the_first(
     http: aiohttp.ClientSession,
