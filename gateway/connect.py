@@ -19,7 +19,14 @@ from gateway.aside import aside
 from gateway.calls import Body, Call, Reply
 from gateway.encoding import Format
 from gateway.exchange import CONTENT_BYTES_MAX
-from gateway.frames import MESSAGE_BYTES_MAX, PROTOCOL, Called, Misframed
+from gateway.frames import (
+    FRAME_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
+    PROTOCOL,
+    Called,
+    Misframed,
+    Unreadable,
+)
 from gateway.measures import OTHER
 from gateway.named_calls import OPERATIONS, Asked, Operation, operation_of
 from gateway.outbox import Outbox
@@ -166,8 +173,11 @@ class ServedConnection:
         else:
             self._begin(await aside(frames.read_call, frame), is_large=True)
 
-    def _begin(self, called: Called, *, is_large: bool = False) -> None:
+    def _begin(self, called: Called | Unreadable, *, is_large: bool = False) -> None:
         number = called.number
+        if isinstance(called, Unreadable):
+            self._reply_problem(number, Problem("undecodable", called.reason))
+            return
         if number in self._in_flight:
             raise frames.number_in_use(number)
         if self._is_leaving:
@@ -199,6 +209,8 @@ class ServedConnection:
         reply = await operation.handler(call)
         await self._outbox.room()
         value = await written(reply.value, Format.MSGPACK)
+        if len(value) > FRAME_BYTES_MAX:
+            raise Problem("too_large", f"the answer takes {len(value):,} bytes: ask for less")
         return frames.packed_reply(called.number, reply.status, value, _index(reply.headers))
 
     async def _take_offer(self, call: Call) -> Reply:

@@ -17,7 +17,7 @@ import msgpack
 
 from cluster.errors import NotCommitted, OutcomeUnknown
 from gateway import frames
-from gateway.frames import MESSAGE_BYTES_MAX, PROTOCOL, Misframed, Pushed, Replied
+from gateway.frames import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, PROTOCOL, Misframed, Pushed, Replied
 from gateway.outbox import Outbox
 
 OPEN_SECONDS = 3.0
@@ -118,7 +118,7 @@ class Connection:
         Raises:
             Unreachable: the connection is closed; it was not asked.
             AnswerLost: it may have happened.
-            TypeError, ValueError, OverflowError: the body cannot be written as msgpack.
+            TypeError, ValueError, OverflowError: the body cannot be written, or is too large.
         """
         answered = self.ask(name, body, extras=extras)
         timer = self._loop.call_later(
@@ -141,6 +141,8 @@ class Connection:
             raise Unreachable(self.url, f"the connection is closed: {self.close_reason}")
         number = next(self._numbers)
         frame = frames.packed_call(self._packer, number, name, body or {}, extras or {})
+        if len(frame) > FRAME_BYTES_MAX:
+            raise ValueError(f"{name!r} takes {len(frame):,} bytes, at most {FRAME_BYTES_MAX:,} go")
         answered: asyncio.Future[Answer] = self._loop.create_future()
         self._asked[number] = answered
         self._outbox.put(frame)

@@ -20,6 +20,7 @@ PATH = "/connect"
 PROTOCOL = "quorate.1"  # The WebSocket's subprotocol.
 MESSAGE_BYTES_MAX = 16 << 20
 MESSAGE_FRAMES_MAX = 1_000
+FRAME_BYTES_MAX = MESSAGE_BYTES_MAX - 1_024  # What a message may hold beside its own few bytes.
 NUMBER_MAX = (1 << 63) - 1
 EXTRAS = frozenset({"traceparent", "consistency", "min_index"})
 
@@ -46,6 +47,13 @@ class Called(NamedTuple):
     name: str
     members: dict[str, object]  # Of the body, the path and the query alike.
     extras: Mapping[str, object]
+
+
+class Unreadable(NamedTuple):
+    """A call whose members break a rule of ours: it alone is refused."""
+
+    number: int
+    reason: str
 
 
 class Replied(NamedTuple):
@@ -98,22 +106,29 @@ def split(message: bytes) -> list[bytes]:
     return frames
 
 
-def read_call(content: bytes) -> Called:
+def read_call(frame: bytes) -> Called | Unreadable:
     """One call's frame from its bytes.
 
     Raises:
         Misframed: it is none.
     """
-    return _call(_decoded(content))
+    try:
+        return _call(decode(frame, Format.MSGPACK))
+    except Undecodable as error:
+        return Unreadable(call_number(frame), str(error))
 
 
-def read_calls(message: bytes) -> list[Called]:
+def read_calls(message: bytes) -> list[Called | Unreadable]:
     """All calls of a small message.
 
     Raises:
         Misframed: a frame is no call, or the message no array of frames.
     """
-    return [_call(frame) for frame in _frames(_decoded(message))]
+    try:
+        content = decode(message, Format.MSGPACK)
+    except Undecodable:
+        return [read_call(frame) for frame in split(message)]  # Whoever broke a rule is found.
+    return [_call(frame) for frame in _frames(content)]
 
 
 def call_number(frame: bytes) -> int:
@@ -186,13 +201,6 @@ def packed_push(kind: str, content: bytes | None = None) -> bytes:
 
 
 _REPLY: bytes = b"\x95" + msgpack.packb("reply")  # An array of five, the first its kind.
-
-
-def _decoded(content: bytes) -> object:
-    try:
-        return decode(content, Format.MSGPACK)
-    except Undecodable as error:
-        raise Misframed(_INVALID_CONTENT, str(error)) from None
 
 
 def _not_msgpack(error: Exception) -> Misframed:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from gateway.frames import MESSAGE_FRAMES_MAX, message_of
 
 QUEUED_BYTES_MAX = 8 << 20  # Beyond it there is no room: whoever can wait has to.
-MESSAGE_BYTES_AIMED = 256 << 10  # A message takes no more frames once it is this long.
+MESSAGE_BYTES_AIMED = 256 << 10  # Of a message; a longer frame goes alone.
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -64,7 +64,9 @@ class Outbox:
         """The frames of the next message."""
         frames: list[bytes] = []
         size = 0
-        while self._frames and len(frames) < MESSAGE_FRAMES_MAX and size < MESSAGE_BYTES_AIMED:
+        while self._frames and len(frames) < MESSAGE_FRAMES_MAX:
+            size += len(self._frames[0])
+            if frames and size > MESSAGE_BYTES_AIMED:
+                break
             frames.append(self._frames.popleft())
-            size += len(frames[-1])
         return frames

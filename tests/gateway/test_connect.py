@@ -171,6 +171,25 @@ async def test_a_body_that_msgpack_cannot_hold_is_the_callers_error(
     assert (await ask(connection, "livez"))[0] == 200
 
 
+@pytest.mark.parametrize("data", [{1: 2}, float("inf"), {"a": {None: 1}}])
+async def test_a_body_that_the_node_does_not_read_harms_no_call_beside_it(
+    connection: Connection, queue: str, data: object
+) -> None:
+    wrong, right = (
+        connection.ask("submit", {"type": "t", "data": each, "queue": queue}) for each in (data, 1)
+    )
+
+    assert ((await wrong).status, (await wrong).value["code"]) == (400, "undecodable")
+    assert (await right).status == 201
+
+
+async def test_a_body_that_fits_no_message_is_the_callers_error(connection: Connection) -> None:
+    with pytest.raises(ValueError, match="'submit' takes"):
+        connection.ask("submit", {"type": "t", "data": bytes(17 << 20)})
+
+    assert (await ask(connection, "livez"))[0] == 200
+
+
 async def test_nobody_listening_is_said_in_time(free_port: int) -> None:
     with pytest.raises(Unreachable, match=str(free_port)):
         await Connection.open(f"http://127.0.0.1:{free_port}")
