@@ -21,7 +21,7 @@ from gateway.problems import Problem
 from gateway.repeating import is_repeatable
 from gateway.serving import EDGE, Edge, problems_told
 from gateway.tunnel import is_upgrade, tunnel
-from gateway.upstreams import Upstream, Upstreams
+from gateway.upstreams import Upstream, Upstreams, target_of
 
 PATIENCE_SECONDS = 5.0  # While no node can be reached: as long as a node waits for a leader.
 CONNECT_SECONDS = 1.0
@@ -43,7 +43,7 @@ class _Asked(NamedTuple):
     """What every node is asked alike."""
 
     method: str
-    raw_path: str
+    target: str
     headers: Mapping[str, str]
     content: bytes
 
@@ -96,7 +96,7 @@ class Proxy:
             headers = _kept(request.headers, _NOT_PASSED_ON)
             content = await reader.content()
             return await self._answered(
-                request, _Asked(request.method, request.raw_path, headers, content)
+                request, _Asked(request.method, target_of(request), headers, content)
             )
 
     async def _answered(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
@@ -149,7 +149,7 @@ class Proxy:
                 upstream.lent() as lent,
                 self._session.request(
                     asked.method,
-                    URL(upstream.url + asked.raw_path, encoded=True),
+                    URL(upstream.url + asked.target, encoded=True),
                     headers=asked.headers,
                     data=io.BytesIO(asked.content) if asked.content else None,
                     skip_auto_headers=_NOT_MADE_UP,

@@ -6,10 +6,11 @@ import asyncio
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
+from yarl import URL
 
 from gateway.frames import MESSAGE_BYTES_MAX
 from gateway.problems import Problem
-from gateway.upstreams import Upstream, Upstreams
+from gateway.upstreams import Upstream, Upstreams, target_of
 
 ALIVE_SECONDS = 20.0  # Between pings, on either side.
 _UNSENDABLE = frozenset({1005, 1006, 1015})  # They say that no code came (RFC 6455, §7.4.1).
@@ -61,7 +62,7 @@ async def _connect(
     }
     async with upstream.lent():
         return await session.ws_connect(
-            upstream.url + request.raw_path,
+            URL(upstream.url + target_of(request), encoded=True),
             protocols=tuple(filter(None, (protocol.strip() for protocol in protocols))),
             headers=headers,
             heartbeat=ALIVE_SECONDS,

@@ -12,12 +12,27 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
+from aiohttp import web
+
+from gateway.problems import Problem
 
 PROBE_SECONDS = 0.5  # Between two questions.
 PROBE_ANSWER_SECONDS = 1.0
 SILENCES_MAX = 3  # Unanswered in a row; a refused connection needs no second.
 
 _log = logging.getLogger(__name__)
+
+
+def target_of(request: web.Request) -> str:
+    """The path and query as the client wrote them, and nothing that could name another host.
+
+    Raises:
+        Problem: the request asks for no path of ours.
+    """
+    target = request.raw_path
+    if not target.startswith("/"):
+        raise Problem("bad_request", f"{target[:100]!r} is no path: a path begins with a slash")
+    return target
 
 
 class Upstream:

@@ -116,14 +116,16 @@ class ReplicatedQueue:
         """Take and hand out nothing more; clients are to ask another peer."""
         self._is_closed = True
         self._turns.put(None)
-        running = self._running.result()
-        running.loop.call_soon_threadsafe(running.shared.close)
+        self._tell(self._running.result().shared.close)
 
     def stop(self) -> None:
         """Hand back what was not handled, and leadership, and leave the peers."""
-        running = self._running.result()
-        running.loop.call_soon_threadsafe(running.stopping.set)
+        self._tell(self._running.result().stopping.set)
         self._thread.join()
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # The loop has ended: it failed, and said so.
+            self._running.result().loop.call_soon_threadsafe(what)
 
     def _run(self) -> None:
         try:

@@ -260,6 +260,30 @@ async def test_a_node_that_comes_back_is_asked_again(free_port: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        b"GET @evil.example/ HTTP/1.1",
+        b"GET :80@evil.example/tasks HTTP/1.1",
+        b"GET http://evil.example/tasks HTTP/1.1",
+        b"GET .evil.example/tasks HTTP/1.1",
+        b"CONNECT evil.example:443 HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"GET evil.example/connect HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade",
+    ],
+)
+async def test_no_request_names_another_host_than_the_nodes(url: str, line: bytes) -> None:
+    async with proxied(url) as http:
+        base = http._base_url
+        assert base is not None
+        reader, writer = await asyncio.open_connection(base.host, base.port)
+        writer.write(line + b"\r\nHost: localhost\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+
+    assert status.split()[1] in {b"400", b"404"}
+
+
+@pytest.mark.parametrize(
     ("headers", "code"),
     [
         ({"Host": "evil.example"}, "forbidden_host"),

@@ -19,6 +19,7 @@ import pytest
 from cluster.errors import ConfigurationError
 from node import Coordinator, Worker
 from node.queuesync import CoordinatorUnreachable, QueryFailed, frames
+from node.queuesync import coordinator as coordinating
 from node.queuesync.frames import Frame, Kind
 from node.queuesync.requests import Address
 
@@ -249,6 +250,24 @@ def test_a_hostile_client_harms_nobody(sent: bytes) -> None:
                 pass  # It is told why, and the connection ends.
 
         assert ask(coordinator, b"well") == b"WELL"
+
+
+def test_a_frame_that_takes_too_long_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "FRAME_SECONDS", 0.2)
+    with Echo() as coordinator, socket.create_connection(coordinator.address) as slow:
+        slow.sendall(b"\x00\x00")
+
+        assert slow.recv(1) == b""
+
+
+def test_a_silent_client_gives_up_its_place_and_comes_back_unseen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coordinating, "SILENCE_SECONDS", 0.1)
+    with Echo(max_num_of_clients=1) as coordinator, Asker(coordinator.address) as silent:
+        assert silent.query_coordinator(b"first") == b"FIRST"
+        assert ask(coordinator, b"other") == b"OTHER"  # Once the silent one's place is free.
+        assert silent.query_coordinator(b"again") == b"AGAIN"
 
 
 def test_a_client_that_stops_in_the_middle_of_a_frame_holds_nobody_up() -> None:
