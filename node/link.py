@@ -51,6 +51,7 @@ class Link:
         self._connection: Connection | None = None
         self._leaving = asyncio.Event()
         self._place = 0
+        self._closing: set[asyncio.Task[None]] = set()
         self._failures = 0  # Connections in a row over which nothing was answered well.
         self._rarely = Rarely(log)
 
@@ -61,12 +62,15 @@ class Link:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        while True:
-            await self._connect_once()
-            self._place = (self._place + 1) % len(self._urls)
-            self._failures += 1
-            if self._failures % len(self._urls) == 0:
-                await asyncio.sleep(PAUSE_SECONDS)
+        try:
+            while True:
+                await self._connect_once()
+                self._place = (self._place + 1) % len(self._urls)
+                self._failures += 1
+                if self._failures % len(self._urls) == 0:
+                    await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            await asyncio.gather(*self._closing)
 
     def ask(self, ask: Ask) -> None:
         """Make a call, now or a while from now."""
@@ -99,7 +103,10 @@ class Link:
         finally:
             self._connection = None
             self._listener.on_closed()
-            await connection.close()
+            # A node that does not answer the good-bye must not keep us from the next one.
+            closing = asyncio.create_task(connection.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _stay(self, connection: Connection) -> None:
         ends = [asyncio.create_task(event.wait()) for event in (connection.closed, self._leaving)]

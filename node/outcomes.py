@@ -45,9 +45,14 @@ def failure(error: BaseException) -> Failed:
     """The failure that *error* is: `ValueError: what it said`, bare where the type adds nothing."""
     is_bare = isinstance(error, GiveUp | ProcessFailedError)
     text = str(error) if is_bare else f"{type(error).__name__}: {error}"
-    return Failed(text[:ERROR_CHARACTERS_MAX], retry=not isinstance(error, GiveUp))
+    return Failed(_sayable(text), retry=not isinstance(error, GiveUp))
 
 
 def unspeakable(error: Exception) -> Failed:
     """The failure of a run whose result cannot be told: nor could the next attempt's."""
-    return Failed(f"the result cannot be reported: {error}"[:ERROR_CHARACTERS_MAX], retry=False)
+    return Failed(_sayable(f"the result cannot be reported: {error}"), retry=False)
+
+
+def _sayable(text: str) -> str:
+    """As much of *text* as is told, with lone surrogates, which no encoding has, written out."""
+    return text[:ERROR_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode()

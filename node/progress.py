@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
-
 _MEMBERS = {"progress", "checkpoint"}
 
 
@@ -35,12 +33,3 @@ class Progress:
         if self.shown is None:
             return {"checkpoint": self.checkpoint}
         return {"progress": self.shown, "checkpoint": self.checkpoint}
-
-
-def as_it_is_now(value: Any) -> Any:
-    """A copy that the handler's further work does not change.
-
-    Raises:
-        TypeError, ValueError, OverflowError: it cannot be told; so the handler learns it.
-    """
-    return msgpack.unpackb(msgpack.packb(value), strict_map_key=False)

@@ -22,10 +22,12 @@ from node.outcomes import (
     Outcome,
     ProcessFailedError,
     failure,
+    unspeakable,
 )
 from node.processes import Processes
-from node.progress import Progress, as_it_is_now
+from node.progress import Progress
 from node.tasks import Handler
+from node.values import kept
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ class Run:
             return STOPPED
         error = work.exception()
         if error is None:
-            return Completed(work.result())
+            return _completed(work.result())
         log.info(
             "task %s of type %s failed in attempt %d",
             self.context.task_id,
@@ -127,10 +129,10 @@ class Run:
         return failure(error)
 
     def _on_progress(self, value: Any) -> None:
-        self._tell(shown=as_it_is_now(value))
+        self._tell(shown=kept(value))
 
     def _on_checkpoint(self, value: Any) -> None:
-        self._tell(checkpoint=as_it_is_now(value))
+        self._tell(checkpoint=kept(value))
 
     def _tell(self, **said: Any) -> None:
         with _TELLING:  # A handler may have several threads.
@@ -143,6 +145,13 @@ class Run:
 
 
 _TELLING = threading.Lock()  # One for all runs: it is held for a moment, and seldom.
+
+
+def _completed(result: Any) -> Outcome:
+    try:
+        return Completed(kept(result))
+    except (TypeError, ValueError, OverflowError) as error:
+        return unspeakable(error)
 
 
 async def _contain(work: Any) -> Any:

@@ -86,19 +86,25 @@ class TaskWorker:
         Raises:
             RequestRefused: the cluster does not take this worker as it describes itself.
         """
-        session = self._session
-        async with Pulse(self._settings.urls, session, self) as self._pulse:
+        async with Pulse(self._settings.urls, self._session, self) as self._pulse:
             linking = asyncio.create_task(self._link.run())
+            serving = asyncio.create_task(self._serve())
             try:
-                await self._until(lambda: session.is_draining or session.refused is not None)
-                if session.refused is not None:
-                    raise refusal(*session.refused)
-                await self._drain()
+                await asyncio.wait((linking, serving), return_when=asyncio.FIRST_COMPLETED)
+                await (serving if serving.done() else linking)
             finally:
-                linking.cancel()
-                await asyncio.gather(linking, return_exceptions=True)
+                for task in (linking, serving):
+                    task.cancel()
+                await asyncio.gather(linking, serving, return_exceptions=True)
                 await asyncio.gather(*(run.abandon() for run in list(self._runs.values())))
                 await self._processes.close()
+
+    async def _serve(self) -> None:
+        session = self._session
+        await self._until(lambda: session.is_draining or session.refused is not None)
+        if session.refused is not None:
+            raise refusal(*session.refused)
+        await self._drain()
 
     async def _drain(self) -> None:
         """Let what runs finish, bounded; then go, which hands the rest back."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import sys
 import threading
 from typing import Any
 
+import msgpack
 import pytest
 
+from cluster.core.model import PAYLOAD_BYTES_MAX
 from node.context import Context, GiveUp
 from node.outcomes import STOPPED, Completed, Failed, Outcome
 from node.processes import Processes
@@ -219,12 +223,44 @@ async def test_progress_that_was_only_shown_is_no_checkpoint(shown: Any) -> None
     assert await run_of(far, 0, shown).outcome() == Completed(None)
 
 
-async def test_progress_that_cannot_be_told_is_the_handler_s_own_error() -> None:
+UNSPEAKABLE = {
+    "an object": object(),
+    "a set": {1},
+    "a number as a key": {1: "a"},
+    "no number": math.nan,
+    "a number beyond 64 bits": 1 << 70,
+    "too deep": json.loads("[" * 70 + "]" * 70),
+    "half a character": "\ud800",
+    "another's type": msgpack.Timestamp(1, 2),
+    "too large": bytes(PAYLOAD_BYTES_MAX),
+}
+
+
+@pytest.mark.parametrize("value", UNSPEAKABLE.values(), ids=UNSPEAKABLE)
+async def test_a_result_that_the_cluster_would_not_keep_is_a_failure_for_good(value: Any) -> None:
     @task("mumble")
-    async def mumble(context: Context, _data: Any) -> None:
-        context.progress(object())
+    async def mumble(_context: Context, _data: Any) -> Any:
+        return value
 
     outcome = await run_of(mumble, None).outcome()
 
     assert isinstance(outcome, Failed)
-    assert outcome.error.startswith("TypeError")
+    assert outcome.error.startswith("the result cannot be reported: ")
+    assert not outcome.retry
+
+
+@pytest.mark.parametrize("value", UNSPEAKABLE.values(), ids=UNSPEAKABLE)
+async def test_progress_that_the_cluster_would_not_keep_is_the_handler_s_own_error(
+    value: Any,
+) -> None:
+    @task("mumble")
+    async def mumble(context: Context, _data: Any) -> str:
+        with pytest.raises((TypeError, ValueError, OverflowError)):
+            context.progress(value)
+        return "went on"
+
+    assert await run_of(mumble, None).outcome() == Completed("went on")
+
+
+async def test_an_error_with_half_a_character_is_told_with_its_number() -> None:
+    assert await run_of(broken, "\ud800").outcome() == Failed("ValueError: \\ud800")
