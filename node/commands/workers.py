@@ -7,7 +7,7 @@ import click
 from gateway.client import Client
 from node.commands.asking import hand_down, with_client
 from node.commands.options import client_options
-from node.commands.output import print_object, print_table
+from node.commands.output import as_json, print_table
 
 COLUMNS = ("id", "name", "status", "node", "queues", "slots", "current_tasks", "tasks_processed")
 
@@ -41,8 +41,13 @@ def drain(*, worker_id: str, url: str, patience: float, wants_json: bool) -> int
     """Give the worker of this ID nothing more; it finishes what it runs."""
 
     async def work(client: Client) -> int:
-        await client.drain(worker_id)
-        print_object(await client.worker(worker_id), wants_json=wants_json)
+        running = (await client.drain(worker_id))["current_tasks"]
+        if wants_json:
+            click.echo(as_json({"id": worker_id, "current_tasks": running}))
+            return 0
+        count = len(running)
+        tasks = "1 task" if count == 1 else f"{count} tasks"
+        click.echo(f"{worker_id} gets nothing more; it finishes {tasks}")
         return 0
 
     return with_client(url, patience, work)

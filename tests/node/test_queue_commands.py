@@ -151,7 +151,7 @@ def test_a_timeline_is_a_line_a_transition(quorate: Quorate) -> None:
 def test_a_drained_worker_is_no_active_one(quorate: Quorate) -> None:
     (worker,) = quorate.told("workers", "--active")
 
-    assert quorate.told("workers", "drain", worker["id"])[0]["status"] == "draining"
+    assert quorate.told("workers", "drain", worker["id"])[0]["current_tasks"] == []
     assert quorate.told("workers", "--active") == []
 
 
