@@ -69,9 +69,10 @@ class SnapshotReceiver:
 
     def _begin(self, peer: str, number: int, term: int, log_index: int) -> None:
         if term != self._engine.term or peer != self._engine.leader:
+            self._stop(peer, number)  # Else it would wait for answers, and begin no other.
             return
         if log_index <= self._engine.applied_index:
-            self._driver.tell(peer, ["stop", number], channel=Channel.SNAPSHOT)
+            self._stop(peer, number)
             self._engine.confirm_snapshot(self._engine.applied_index)
             self._driver.wake()
             return
@@ -92,7 +93,7 @@ class SnapshotReceiver:
             machine, place = await self._take_in(transfer)
         except (QuorateError, OSError) as error:
             logger.warning("a snapshot from %s was given up: %s", transfer.peer, error)
-            self._driver.tell(transfer.peer, ["stop", transfer.number], channel=Channel.SNAPSHOT)
+            self._stop(transfer.peer, transfer.number)
             return
         finally:
             # Behind what that thread is doing: a descriptor closed under a write may already be
@@ -132,7 +133,12 @@ class SnapshotReceiver:
     def _abandon(self) -> None:
         if self._transfer is not None and self._transfer.task is not None:
             self._transfer.task.cancel()
+            self._stop(self._transfer.peer, self._transfer.number)
         self._transfer = None
+
+    def _stop(self, peer: str, number: int) -> None:
+        """Tell *peer* that its transfer is over: it may begin another, once it leads again."""
+        self._driver.tell(peer, ["stop", number], channel=Channel.SNAPSHOT)
 
 
 class _Transfer:

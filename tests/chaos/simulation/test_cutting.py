@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chaos.simulation.node import SimulatedNode
 from tests.chaos.simulation.findings_stage import Stage, engine
 
 
@@ -58,3 +59,35 @@ def test_a_snapshot_that_took_too_long_cuts_nothing_off_a_newer_ones_log(stage: 
 
     assert engine(slow).log.first_index == first
     stage.verify()
+
+
+def test_a_leader_that_is_back_sends_the_snapshot_that_another_had_begun_to_send(
+    stage: Stage,
+) -> None:
+    """A transfer that its receiver gave up for another one's is over for its sender, too."""
+    leader = stage.form()
+    behind, other = stage.others(leader)
+    stage.cut_off(behind)
+    missed = stage.submit_each(leader, "missed", 20)
+    stage.wait(lambda: stage.has(other, missed), within=1.0)
+    for node in (leader, other):
+        stage.take_snapshot(node)
+    stage.do("slow_disk", behind.name, 1.5, 1.5)
+    stage.plug(*stage.nodes)
+    stage.wait(lambda: sender_to(behind) == leader.name, within=1.0)
+    stage.run(0.01)
+    stage.do("mend_disks")  # But for the write in hand: nothing that was sent is answered yet.
+
+    for now, successor in ((leader, other), (other, leader)):
+        stage.call(now, lambda replica, to=successor.name: replica.change_leader(to))
+        stage.wait(lambda to=successor.name: sender_to(behind) == to, within=1.0)
+
+    stage.wait(lambda: stage.has(behind, missed), within=5.0)
+    stage.verify()
+
+
+def sender_to(node: SimulatedNode) -> str | None:
+    """Who sends *node* a snapshot, as far as that knows."""
+    assert node.replica is not None
+    transfer = node.replica._snapshots._receiver._transfer
+    return None if transfer is None else transfer.peer
