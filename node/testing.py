@@ -56,7 +56,11 @@ class MemoryCluster:
             self._portal.close(_nothing())
 
     def serve(self, *handlers: Handler[..., Any], slots: int = 4) -> None:
-        """Start a worker that runs tasks of these handlers' types, from the queues they name."""
+        """Start a worker that runs tasks of these handlers' types, from the queues they name.
+
+        Raises:
+            RequestRefused: the cluster does not take such a worker.
+        """
         served = by_type(handlers)
         settings = WorkerSettings(
             urls=(self.url,),
@@ -96,7 +100,13 @@ async def _work(
     handlers: dict[str, Handler[..., Any]], settings: WorkerSettings
 ) -> tuple[TaskWorker, asyncio.Task[None]]:
     worker = TaskWorker(handlers, settings)
-    return worker, asyncio.create_task(worker.run())
+    running = asyncio.create_task(worker.run())
+    joining = asyncio.create_task(worker.joined())
+    await asyncio.wait((running, joining), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        joining.cancel()
+        await running
+    return worker, running
 
 
 async def _nothing() -> None:

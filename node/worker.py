@@ -64,11 +64,16 @@ class TaskWorker:
         self._pulse: Pulse | None = None
         self._runs: dict[int, Run] = {}  # Lease token -> its run, until it has stopped.
         self._changed = asyncio.Event()
+        self._has_joined = False
 
     def stop(self) -> None:
         """Take nothing more, let what runs finish within the drain time, leave."""
         self._session.drain()
         self._act()
+
+    async def joined(self) -> None:
+        """Wait until the cluster has taken this worker; `run` says if it will not."""
+        await self._until(lambda: self._has_joined)
 
     async def run_until_signal(self) -> int:
         """Run until SIGTERM or SIGINT, and return the exit status."""
@@ -205,6 +210,7 @@ class TaskWorker:
                 if run := self._runs.get(token):
                     run.stop()
             case Joined(worker_id, heartbeat_seconds):
+                self._has_joined = True
                 log.info("joined as %s with %d slots", worker_id, self._settings.slots)
                 announce(session=worker_id)
                 assert self._pulse is not None, "sessions begin while the worker runs"

@@ -12,8 +12,10 @@ import pytest_asyncio
 
 from gateway import (
     Client,
+    Handle,
     InvalidRequest,
     NoQuorum,
+    RequestRefused,
     Submission,
     TaskCancelled,
     TaskExpired,
@@ -219,3 +221,16 @@ async def test_a_batch_is_taken_whole_or_not_at_all(client: Client, queue: str) 
 
     assert invalid.value.errors[0]["field"] == "tasks[1].priority"
     assert [task async for task in client.tasks(queue=queue)] == []
+
+
+async def test_data_that_no_node_reads_is_refused_alone(client: Client, queue: str) -> None:
+    good = [client.submit("a", number, queue=queue) for number in range(20)]
+    bad = [client.submit("a", data) for data in ({1: "a number is no name"}, float("nan"))]
+
+    ended = await asyncio.gather(*good, *bad, return_exceptions=True)
+
+    assert all(isinstance(one, Handle) for one in ended[:20])
+    assert [one.code for one in ended[20:] if isinstance(one, RequestRefused)] == [
+        "undecodable",
+        "undecodable",
+    ]

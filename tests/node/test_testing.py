@@ -54,11 +54,11 @@ def test_a_worker_may_come_later_and_another_one_too(quorate_cluster: MemoryClus
             refused.result(timeout=10)
 
 
-def test_a_worker_that_the_cluster_refuses_fails_the_test() -> None:
+def test_a_worker_that_the_cluster_refuses_is_said_at_once() -> None:
     @task("crowd", queue="no such name: it is much too long" * 10)
     def crowd(_context: Context) -> None: ...
 
-    with pytest.raises(InvalidRequest, match="queues"), MemoryCluster() as cluster:
+    with MemoryCluster() as cluster, pytest.raises(InvalidRequest, match="queues"):
         cluster.serve(crowd)
 
 
