@@ -41,6 +41,10 @@ class DeadLetters:
             if left:
                 self._counts[key] = left
 
+    def drain(self) -> Iterator[None]:
+        """Let everything go, some hundreds of tasks a step."""
+        return self._tasks.drain()
+
     def count(self, *, queue: str | None = None, type_: str | None = None) -> int:
         """How many there are, of a queue or a type if one is named."""
         return self._counts.get((queue, type_), 0)

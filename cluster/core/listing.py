@@ -122,6 +122,13 @@ class Listing:
         statuses[before] -= 1
         statuses[task.status] += 1
 
+    def drain(self) -> Iterator[None]:
+        """Let everything go, a page a step."""
+        yield from self._order.drain()
+        while self._pages:
+            self._pages.popitem()
+            yield
+
     def remove(self, task: Task) -> None:
         """Take out a task."""
         page = self._pages[task.number >> PAGE_BITS]

@@ -6,7 +6,7 @@ from cluster.core import lifecycle, matching, room
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
 from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_of
 from cluster.core.kinds import SharedKind
-from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, NewTask, Task
+from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, Idempotency, NewTask, Task
 from cluster.core.state import State
 
 _new = tuple.__new__  # A third of the time that calling a NamedTuple takes.
@@ -85,18 +85,16 @@ def _known(state: State, new: NewTask) -> tuple[str, Task | None, bool]:
     if new.idempotency is not None:
         remembered = state.keys.find(slot_of(new.kind.namespace, new.idempotency.key))
         if remembered is None:
-            _remember(state, new)
+            _remember(state, new, new.idempotency)
         else:
             task_id = remembered.task_id
     return task_id, state.task(new.kind.namespace, task_id), True
 
 
-def _remember(state: State, new: NewTask) -> None:
-    """Remember the key of *new*, if it has one."""
-    if new.idempotency is not None:
-        slot = slot_of(new.kind.namespace, new.idempotency.key)
-        until_ms = state.now.wall_ms + REMEMBERED_MS
-        state.keys.add(Remembered(slot, new.idempotency.body, new.id, until_ms))
+def _remember(state: State, new: NewTask, idempotency: Idempotency) -> None:
+    slot = slot_of(new.kind.namespace, idempotency.key)
+    until_ms = state.now.wall_ms + REMEMBERED_MS
+    state.keys.add(Remembered(slot, idempotency.body, new.id, until_ms))
 
 
 def _key_conflict(key: str) -> Refused:
@@ -164,7 +162,7 @@ def _new_task(state: State, new: NewTask, kind: SharedKind) -> Task:
     now = state.now
     task_id, payload, _, delay_ms, run_at_ms, extras, idempotency = new
     if idempotency is not None:
-        _remember(state, new)
+        _remember(state, new, idempotency)
     if delay_ms > 0:
         run_at_ms = _run_at_ms(new, now.wall_ms)
     is_early = run_at_ms is not None and run_at_ms > now.wall_ms

@@ -1,10 +1,13 @@
 """A state that another has replaced is freed without a look for circles."""
 
 import gc
+import sys
+from itertools import pairwise
 
 import pytest
 
 from cluster.core.commands import Cancel, Leave
+from cluster.core.listing import PAGE_BITS
 from cluster.core.machine import Machine
 from cluster.core.ordered import BLOCK_RECORDS
 
@@ -42,6 +45,17 @@ def test_no_step_frees_more_than_a_block_of_those_that_wait(driver):
     steps = list(driver.machine.become(Machine()))
 
     assert len(steps) > 3
+
+
+def test_no_step_frees_more_than_a_page_of_tasks(driver):
+    page = 1 << PAGE_BITS
+    driver.submit(*(f"t{n}" for n in range(4 * page)))
+    kind = driver.machine.state.task("default", "t0").kind  # Each task refers to it.
+
+    held = [sys.getrefcount(kind) for _ in driver.machine.become(Machine())]
+
+    assert held[0] - held[-1] >= 4 * page
+    assert max(before - after for before, after in pairwise(held)) <= page
 
 
 def test_the_new_state_is_there_at_once(driver):

@@ -1,7 +1,7 @@
 """The machine as a whole: its commands and queries, its clocks, its events and its hash."""
 
-from cluster.core import commands, queries, queue_commands, queue_queries
-from cluster.core.commands import Command, Report, Submit
+from cluster.core import commands, queries, queue_commands, queue_queries, room
+from cluster.core.commands import BeginTerm, Command, Report, Submit
 from cluster.core.machine import _COMMANDS, _QUERIES, Machine
 from cluster.core.model import NewTask
 from cluster.core.queries import GetTask, Query
@@ -33,6 +33,15 @@ def test_it_knows_the_newest_entry():
 
     assert (machine.applied_index, machine.applied_term) == (7, 3)
     assert (machine.cluster_time_ms, machine.wall_time_ms) == (40, 50)
+
+
+def test_it_knows_how_much_it_holds_and_may_hold(driver):
+    before = driver.machine.memory_bytes_max
+    driver.do(BeginTerm(memory_bytes_max=10_000_000))
+    driver.submit("a")
+
+    assert (before, driver.machine.memory_bytes_max) == (None, 10_000_000)
+    assert driver.machine.bytes_used == room.bytes_used(driver.machine.state)
 
 
 def test_clocks_never_go_backward():

@@ -1,7 +1,9 @@
 """Taking tasks in."""
 
 from cluster.core.commands import Refusal, Submit
-from cluster.core.model import NewTask, Policy
+from cluster.core.dumping import dump
+from cluster.core.model import Kind, NewTask, Policy
+from tests.cluster.core.conftest import Driver
 
 
 def new(task_id, **fields):
@@ -52,6 +54,37 @@ def test_a_batch_is_answered_in_its_order(driver):
         ("b", True),
         ("c", False),
     ]
+
+
+def test_a_batch_of_one_kind_is_taken_in_as_if_each_task_had_its_own():
+    kind = Kind("t", "json", policy=Policy(ttl_ms=9))
+    delays = [0, 5, 0, 0]
+    together, apart = Driver(), Driver()
+    for driver in (together, apart):
+        driver.worker("w", slots=2)
+
+    for driver, kinds in ((together, [kind] * 4), (apart, [Kind(*kind) for _ in delays])):
+        driver.do(
+            Submit(
+                tuple(
+                    NewTask(f"t{at}", b"{}", each, delay_ms=delay)
+                    for at, (each, delay) in enumerate(zip(kinds, delays, strict=True))
+                )
+            )
+        )
+
+    assert together.events == apart.events
+    assert list(dump(together.machine)) == list(dump(apart.machine))
+
+
+def test_tasks_of_equal_kinds_share_one_record(driver):
+    kind = Kind("t", "json")
+    for task_id, each in (("a", kind), ("b", kind), ("c", Kind(*kind))):
+        driver.do(Submit((NewTask(task_id, b"{}", each),)))
+
+    a, b, c = (driver.machine.state.task("default", task_id) for task_id in "abc")
+
+    assert a.kind is b.kind is c.kind
 
 
 def test_the_same_id_with_the_same_body_is_the_same_task(driver):
