@@ -6,9 +6,7 @@ A base class: subclass it and say in `handle_request` what a request's response 
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import logging
-import selectors
 import socket
 import threading
 from abc import ABC, abstractmethod
@@ -20,6 +18,7 @@ from typing import Self
 from cluster.errors import ConfigurationError
 from node.config import Address as Place
 from node.queuesync import frames
+from node.queuesync.door import Door, later
 from node.queuesync.frames import DATA_BYTES_MAX, Frame, FrameError, Kind
 from node.queuesync.interrupts import forget, stop_on_signals
 from node.queuesync.replicated import open_replicated
@@ -37,7 +36,7 @@ from node.queuesync.updates import Updates
 CLIENTS_MAX = 100
 SILENCE_SECONDS = 60.0  # A client that says nothing gives up its place; workers come back unseen.
 WAITING_SECONDS = 1.0  # How often a client hears that its request still waits.
-STOP_SECONDS = 10.0  # What is being handled, and what is being sent, may take so long each.
+STOP_SECONDS = 10.0  # What is being handled when it is to stop may take so long.
 
 _log = logging.getLogger(__name__)
 
@@ -77,12 +76,8 @@ class Coordinator(ABC):
                 peers, node_id=node_id, data_directory=data_directory, secret=secret
             )
         )
-        self._clients: dict[socket.socket, threading.Thread] = {}
-        self._clients_lock = threading.Lock()
+        self._door: Door | None = None
         self._keeper: threading.Thread | None = None
-        self._bell: socket.socket | None = None
-        self._listener: socket.socket | None = None
-        self._address: Address | None = None
 
     @abstractmethod
     def handle_request(
@@ -106,25 +101,30 @@ class Coordinator(ABC):
             OSError: the address cannot be bound.
             QuorateError: the replicated queue cannot be opened.
         """
-        if self._listener is not None:
+        if self._door is not None:
             raise ConfigurationError("a coordinator is started once")
-        self._listener = _listen(self.host, self.port, backlog=self.max_num_of_clients)
+        door = Door(
+            self.host,
+            self.port,
+            clients_max=self.max_num_of_clients,
+            serve=self.queue_client_request,
+            updates=self._updates,
+        )
         try:
-            self._queue.start(on_failure=self._ring)
+            self._queue.start(on_failure=door.ring)
         except BaseException:
-            self._listener.close()
+            door.close()
             raise
-        host, port = self._listener.getsockname()[:2]
-        self._address = (str(host), int(port))
-        self._updates.say(f"Listening on {Place(*self._address)}")
-        self._bell, hears_bell = socket.socketpair()
-        self._keeper = threading.Thread(target=self._keep, args=(hears_bell,), name="coordinator")
+        self._door = door
+        self._updates.say(f"Listening on {Place(*door.address)}")
+        self._keeper = threading.Thread(target=self._keep, args=(door,), name="coordinator")
         self._keeper.start()
-        stop_on_signals(self._ring)
+        stop_on_signals(door.ring)
 
     def stop(self) -> None:
         """Finish the request that is being handled, send its response, and end every thread."""
-        self._ring()
+        if self._door is not None:
+            self._door.ring()
         self.wait()
 
     def wait(self) -> None:
@@ -147,8 +147,8 @@ class Coordinator(ABC):
     @property
     def address(self) -> Address:
         """Where it listens; port 0 has become a free one."""
-        assert self._address is not None, "a coordinator has an address once it is started"
-        return self._address
+        assert self._door is not None, "a coordinator has an address once it is started"
+        return self._door.address
 
     # What may be overridden besides `handle_request`.
 
@@ -217,67 +217,26 @@ class Coordinator(ABC):
 
     # The threads.
 
-    def _keep(self, hears_bell: socket.socket) -> None:
-        """Accept clients until the bell rings, then end everything in order."""
-        handling = threading.Thread(target=self._handle, name="requests", daemon=True)
+    def _keep(self, door: Door) -> None:
+        """Let clients in until the bell rings, then end everything in order."""
+        handling = threading.Thread(target=self._handle, args=(door,), name="requests", daemon=True)
         handling.start()
-        assert self._listener is not None
-        with hears_bell, selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(hears_bell, selectors.EVENT_READ)
-            while True:
-                ready = {key.fileobj for key, _events in selector.select()}
-                if hears_bell in ready:
-                    break
-                self._accept(self._listener)
-        self._close(handling)
+        door.run()
+        door.lock()
+        self._queue.close()
+        handling.join(STOP_SECONDS)
+        door.close()
+        self._queue.stop()
+        forget(door.ring)
+        self._updates.say("Stopped")
 
-    def _handle(self) -> None:
+    def _handle(self, door: Door) -> None:
         try:
             self.Process_requests()
         except Exception:  # noqa: BLE001 - An override may raise anything at all.
             _log.exception("process_requests failed, and the coordinator stops")
         finally:
-            self._ring()
-
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            client, address = listener.accept()
-        except OSError as error:  # Hung up meanwhile, or too many files are open.
-            _log.warning("a client could not be taken: %s", error)
-            return
-        place = (str(address[0]), int(address[1]))
-        with self._clients_lock:
-            if len(self._clients) < self.max_num_of_clients:
-                thread = threading.Thread(
-                    target=self._serve, args=(client, place), name=f"client {place}", daemon=True
-                )
-                self._clients[client] = thread
-                thread.start()
-                return
-        self._updates.say(
-            f"Turned {Place(*place)} away: {self.max_num_of_clients} clients are here"
-        )
-        with client:
-            _try_to_send(client, _later(f"it has its {self.max_num_of_clients} clients"))
-
-    def _serve(self, client: socket.socket, address: Address) -> None:
-        self._updates.say(f"{Place(*address)} connected")
-        try:
-            _greet(client)
-            self.queue_client_request(client, address)
-        except FrameError as error:
-            _try_to_send(client, Frame(Kind.REFUSED, content=str(error).encode()))
-            self._updates.say(f"{Place(*address)} was refused: {error}")
-        except OSError as error:
-            _log.debug("the connection to %s broke: %s", Place(*address), error)
-        except Exception:  # noqa: BLE001 - An override may raise anything at all.
-            _log.exception("queue_client_request failed for %s", Place(*address))
-        finally:
-            with self._clients_lock:
-                del self._clients[client]
-            client.close()
-            self._updates.say(f"{Place(*address)} disconnected")
+            door.ring()
 
     def _response_to(self, request: Request) -> Frame:
         """Queue the request and wait for its answer, telling the client that it waits."""
@@ -288,65 +247,9 @@ class Coordinator(ABC):
         try:
             answer = answering.result()
         except AskLater as error:
-            return _later(str(error))
+            return later(str(error))
         except AnotherRequest as error:
             return Frame(Kind.REFUSED, request.id, str(error).encode())
         return Frame(
             Kind.FAILED if answer.is_failure else Kind.RESPONSE, request.id, answer.content
         )
-
-    def _close(self, handling: threading.Thread) -> None:
-        assert self._listener is not None
-        self._listener.close()
-        self._queue.close()
-        handling.join(STOP_SECONDS)
-        with self._clients_lock:
-            clients = dict(self._clients)
-        for client in clients:
-            _shut(client, socket.SHUT_RD)  # Responses on their way still leave.
-        deadline = frames.Deadline(STOP_SECONDS)
-        for client, thread in clients.items():
-            thread.join(max(0.0, deadline.left_seconds))
-            _shut(client, socket.SHUT_RDWR)
-        self._queue.stop()
-        forget(self._ring)
-        assert self._bell is not None
-        self._bell.close()
-        self._updates.say("Stopped")
-
-    def _ring(self) -> None:
-        """Have the coordinator stop; never blocks, so that a signal handler may."""
-        if self._bell is None:
-            return
-        with contextlib.suppress(OSError):  # It rings already, or everything has stopped.
-            self._bell.send(b"!", socket.MSG_DONTWAIT)
-
-
-def _listen(host: str, port: int, *, backlog: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=backlog)
-    except OSError as error:
-        told = f"{Place(host, port)} cannot be listened on: {error.strerror or error}"
-        raise OSError(error.errno, told) from None
-
-
-def _greet(client: socket.socket) -> None:
-    frame = frames.receive(client, silence_seconds=frames.FRAME_SECONDS)
-    if frame != frames.hello():
-        raise FrameError(f"a client begins with {frames.PROTOCOL.decode()!r}")
-    frames.send(client, frames.hello())
-
-
-def _later(reason: str) -> Frame:
-    return Frame(Kind.LATER, content=reason.encode())
-
-
-def _try_to_send(client: socket.socket, frame: Frame) -> None:
-    with contextlib.suppress(OSError):  # It has hung up: there is nobody to tell.
-        frames.send(client, frame)
-
-
-def _shut(client: socket.socket, how: int) -> None:
-    with contextlib.suppress(OSError):  # It was closed meanwhile.
-        client.shutdown(how)
