@@ -113,6 +113,31 @@ async def test_a_worker_takes_its_runs_along_when_its_node_ends(
     assert (ended["status"], ended["deliveries"], held.runs) == ("completed", 1, 1)
 
 
+async def test_a_worker_takes_its_runs_along_from_a_node_that_stands_still(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = await start_cluster(nodes=3, workers=0, lease_seconds=2 * LEASE_SECONDS)
+    leader = await cluster.wait_ready()
+    home = next(name for name in cluster.places if name != leader)
+    held = Held()
+    name = name_that_begins_at(cluster.places[home].url, cluster.urls)
+    urls = ",".join(cluster.urls)
+    leaders = Client(cluster.places[leader].url)
+    async with leaders as client, working(urls, held.handler, name=name, slots=1):
+        submitted = await client.submit("held")
+        await held.begun.wait()
+
+        cluster.freeze(home)
+        await until_moved(client, home)
+        held.may_end.set()
+        ended = await submitted.ended(timeout=END_SECONDS)
+        after = await client.submit("held")
+        ended_after = await after.ended(timeout=END_SECONDS)
+
+    assert (ended["status"], ended["deliveries"]) == ("completed", 1)
+    assert (ended_after["status"], held.runs) == ("completed", 2)
+
+
 async def until_moved(client: Client, home: str) -> dict[str, Any]:
     """Wait until the only worker is connected to another node than *home*."""
 
