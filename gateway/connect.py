@@ -207,7 +207,8 @@ class ServedConnection:
         operation = self._offer if called.name == "offer" else operation_of(called.name)
         call = FrameCall(self._service, operation.asked(called), is_large=is_large)
         reply = await operation.handler(call)
-        await self._outbox.room()
+        if not self._outbox.has_room:
+            await self._outbox.room()
         value = await written(reply.value, Format.MSGPACK)
         if len(value) > FRAME_BYTES_MAX:
             raise Problem("too_large", f"the answer takes {len(value):,} bytes: ask for less")
