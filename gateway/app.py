@@ -18,7 +18,8 @@ from gateway.events import MEDIA_TYPE as EVENT_STREAM
 from gateway.exchange import exchange
 from gateway.measures import NO_ROUTE, Measures
 from gateway.problems import Problem
-from gateway.routes import ROUTES, STREAMS, Streamer
+from gateway.routes import ROUTES, STREAMS
+from gateway.routing import Streamer
 from gateway.service import Service
 from gateway.serving import EDGE, Answerer, Edge, problems_told
 

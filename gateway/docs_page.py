@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from html import escape
@@ -138,10 +139,15 @@ _BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]], *, is_html: bool = False) -> str:
     head = "".join(f"<th>{each}</th>" for each in heads)
     body = "".join(
-        f"<tr>{''.join(f'<td>{each if is_html else escape(each)}</td>' for each in row)}</tr>"
+        f"<tr>{''.join(f'<td>{each if is_html else _text(each)}</td>' for each in row)}</tr>"
         for row in rows
     )
     return f'<div class="table"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _text(written: str) -> str:
+    """Words of ours, in which names stand between backquotes."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(written))
 
 
 def _name_in(schema: Mapping[str, Any]) -> str:

@@ -79,6 +79,11 @@ class Shape:
             schema["not"] = {"required": [field.name for field in self._never_together]}
         return schema
 
+    @property
+    def reference(self) -> Schema:
+        """Where `/openapi.json` has the shape."""
+        return {"$ref": f"#/components/schemas/{self.name}"}
+
     def read(self, value: object) -> Members:
         """What *value* holds, and what is wrong with it: `close` or `end` tells."""
         members = Members()

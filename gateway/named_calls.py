@@ -12,7 +12,8 @@ from typing import NamedTuple
 from gateway.calls import Handler
 from gateway.frames import Called
 from gateway.problems import FieldError, Problem, invalid
-from gateway.routes import ROUTES, Route
+from gateway.routes import ROUTES
+from gateway.routing import Route
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _TRACEPARENT = "traceparent"

@@ -23,7 +23,8 @@ from gateway.fields import Field, Shape
 from gateway.frames import PATH, PROTOCOL
 from gateway.idempotency import HEADER
 from gateway.problems import CONTENT_TYPE, KINDS
-from gateway.routes import ROUTES, STREAMS, Route, Stream
+from gateway.routes import ROUTES, STREAMS
+from gateway.routing import Route, Stream
 from gateway.shapes import IDEMPOTENCY_KEY, SUBMISSION
 
 OPENAPI = "3.1.0"
@@ -162,7 +163,7 @@ def _parameter(field: Field[Any], place: str) -> dict[str, Any]:
 
 def _body(shape: Shape, media: Iterable[str]) -> Schema:
     is_required = any(field.is_required for field in shape.fields)
-    schema = {"$ref": f"#/components/schemas/{shape.name}"}
+    schema = shape.reference
     # A line is one object of the list that the other formats have.
     lines = {"type": "string", "description": "A task a line."}
     return {

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
-
-from aiohttp import web
-
 from gateway import (
     answers,
-    checks,
     dead_letters,
     events,
     members,
@@ -23,47 +17,10 @@ from gateway import (
     tasks,
     workers,
 )
-from gateway.answers import Answer
-from gateway.calls import Handler
-from gateway.checks import Check
 from gateway.event_queries import EVENTS
-from gateway.fields import Shape
-from gateway.service import Service
+from gateway.routing import Route, Stream, Told
 
-Streamer = Callable[[web.Request, Service], Awaitable[web.StreamResponse]]
-
-_PATH = {"id": checks.uuid, "name": shapes.check_name}
 _NODE = {"id": members.NODE_ID.check}
-
-
-class Told(NamedTuple):
-    """What `/openapi.json` tells of a route beside its address."""
-
-    says: str
-    answer: Answer
-    status: int = 200
-    query: Shape = queries.NOTHING
-    body: Shape | None = None
-    problems: tuple[str, ...] = ()  # Codes of its own; those of all its kind are added.
-    path: Mapping[str, Check[str]] = _PATH
-    also: tuple[int, ...] = ()  # Other statuses of the same answer.
-    takes_lines: bool = False
-
-
-class Route(NamedTuple):
-    """A method on a path, and who answers it. HEAD goes with every GET.
-
-    Its name is what a frame on `/connect` calls it by: the body's, the path's and the query's
-    members are one map there.
-    """
-
-    name: str
-    method: str
-    path: str
-    handler: Handler
-    told: Told
-
-
 _LEASED = ("task_unknown", "lease_lost")
 _SESSION = ("worker_unknown", "worker_lost")
 _CONFLICTS = ("id_conflict", "idempotency_conflict")
@@ -333,17 +290,6 @@ ROUTES: tuple[Route, ...] = (
         Told("Tell whether a write would find a quorum.", answers.READINESS, also=(503,)),
     ),
 )
-
-
-class Stream(NamedTuple):
-    """A path that is read with GET and answered in a form of its own: over HTTP alone."""
-
-    path: str
-    handler: Streamer
-    says: str
-    media: str
-    query: Shape = queries.NOTHING
-    problems: tuple[str, ...] = ()
 
 
 STREAMS: tuple[Stream, ...] = (

@@ -99,7 +99,7 @@ SUBMISSION = Shape(
 TASKS = Field(
     "tasks",
     checks.list_of(
-        Check(checks.anything.read, SUBMISSION.schema), items_min=1, items_max=BATCH_TASKS_MAX
+        Check(checks.anything.read, SUBMISSION.reference), items_min=1, items_max=BATCH_TASKS_MAX
     ),
     "The tasks, of which all or none are taken.",
     is_required=True,
