@@ -27,12 +27,14 @@ class Connections:
     async def close(self) -> None:
         """Close them all. A later call opens new ones."""
         opened, self._opened = self._opened, {}
-        for opening in opened.values():
+        pending = [opening for opening in opened.values() if not opening.done()]
+        for opening in pending:
             opening.cancel()
-        ended = await asyncio.gather(*opened.values(), return_exceptions=True)
-        for connection in (*ended, *self._leaving):
-            if isinstance(connection, Connection):
-                self._close_soon(connection)
+        await asyncio.gather(*pending, return_exceptions=True)
+        # One that ended may have done so with another loop, and is left alone.
+        open_ = [opening.result() for opening in opened.values() if not _has_ended(opening)]
+        for connection in (*open_, *self._leaving):
+            self._close_soon(connection)
         self._leaving.clear()
         await asyncio.gather(*self._closing)
 

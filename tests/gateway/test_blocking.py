@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
@@ -29,6 +30,15 @@ def client(small_cluster: list[str]) -> Iterator[BlockingClient]:
     """A blocking client of one node with the built-in types."""
     with BlockingClient(small_cluster) as client:
         yield client
+
+
+def test_an_async_client_may_be_used_by_one_loop_after_the_other(small_cluster: list[str]) -> None:
+    client = Client(small_cluster)
+
+    nodes = [asyncio.run(client.cluster())["node_id"] for _ in range(2)]
+    asyncio.run(client.close())
+
+    assert nodes == ["node1", "node1"]
 
 
 def public(owner: type) -> dict[str, Callable[..., Any]]:

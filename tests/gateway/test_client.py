@@ -124,6 +124,15 @@ async def test_a_lost_answer_is_asked_for_again_with_the_same_id(url: str, queue
     assert seen[0]["id"] == task.id
 
 
+async def test_a_closed_client_opens_anew(url: str) -> None:
+    client = Client(url)
+    await client.cluster()
+    await client.close()
+
+    assert (await client.cluster())["node_id"] == "node1"
+    await client.close()
+
+
 async def test_many_callers_share_one_connection() -> None:
     lonely = stranger(Problem("task_unknown", "why"))
     async with lonely as url, Client(url) as client:
