@@ -71,7 +71,7 @@ class Watching:
         self.told = Counter(dict.fromkeys(EVENT_KINDS, 0))  # How many events of each kind.
 
     async def run(self, replica: Replica) -> None:
-        """Dispatch every event until cancelled. A reader that fell behind begins anew."""
+        """Dispatch every event until cancelled. A reader that fell behind or failed begins anew."""
         while True:
             events = replica.watch()
             self._ring_all()  # Whatever was missed, they look for themselves.
@@ -80,6 +80,8 @@ class Watching:
                     self.dispatch(event)
             except QuorateError as error:
                 _log.warning("the event reader begins anew: %s", error)
+            except Exception as error:  # noqa: BLE001 - One listener's bug must not leave all waiting.
+                _log.error("the event reader begins anew", exc_info=error)
             else:
                 return
             finally:

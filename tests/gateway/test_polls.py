@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from cluster.answers import Consistency
-from cluster.core.commands import Offer, Register, Submit
+from cluster.core.commands import Cancel, Offer, Register, Submit
 from cluster.core.model import Event, NewTask
 from cluster.core.queries import GetTask, GetWorker, WorkerLeases
 from cluster.replica import Replica
@@ -138,3 +138,40 @@ async def test_a_stopping_node_rings_every_bell_and_those_hung_up_later() -> Non
         with watching.worker_leasing("w") as late:
             assert await early.wait(float("inf"))
             assert await late.wait(float("inf"))
+
+
+class Failing:
+    """A listener with a bug."""
+
+    def __init__(self) -> None:
+        self.failed = asyncio.Event()
+
+    def hear(self, _event: Event) -> None:
+        """Fail."""
+        self.failed.set()
+        raise ZeroDivisionError
+
+    def ring(self) -> None:
+        """Nothing to look for."""
+
+
+async def test_a_listener_that_fails_leaves_nobody_else_waiting(
+    replica: Replica, queue: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    watching = Watching()
+    reader = asyncio.create_task(watching.run(replica))
+    worker_id, task = new_id(), task_in(queue)
+    failing = Failing()
+    with watching.telling(worker_id, failing):
+        await asyncio.sleep(0)  # The reader has begun.
+        await replica.propose(Register(worker_id, "w", (queue,), (), (), 1, "node1"))
+        await asyncio.wait_for(failing.failed.wait(), 10)
+    with watching.task_ending(task.id) as bell:
+        await replica.propose(Submit((task,)))
+        await replica.propose(Cancel(task.id))
+        rang = await bell.wait(asyncio.get_running_loop().time() + 10)
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+
+    assert rang
+    assert "begins anew" in caplog.text
