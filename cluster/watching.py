@@ -1,16 +1,17 @@
-"""Readers of the event stream: from a position on, first what the state has kept, then live.
+"""Readers of the event stream: from a position on, first what is kept of it, then live.
 
-Each has a bounded buffer. One that falls behind it, or whose node went on from a snapshot, is
-brought up from what the state has kept, or told that this no longer reaches back so far.
+This node keeps the newest events that it applied, for all of its readers together, and the state
+keeps some, the same on every node. A reader that is older than both is told so.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from itertools import dropwhile
 from typing import Self
 
 from cluster.core.machine import Machine
@@ -18,69 +19,94 @@ from cluster.core.model import Event, Position
 from cluster.core.queries import EventsAfter, EventsGone, Span
 from cluster.errors import EventsLost
 
-BUFFERED_EVENTS_MAX = 100_000
+# Some seconds of a busy cluster, some 30 MB: a reader whose node died comes again within them.
+KEPT_EVENTS_MAX = 100_000
 
 
 class From(Enum):
     """Where a reader that has no position begins."""
 
     NOW = "now"  # With the first event that this node applies after the call.
-    OLDEST = "oldest"  # With the oldest that is kept.
+    OLDEST = "oldest"  # With the oldest that the state keeps.
+
+
+class History:
+    """The newest events of this node, as its entries caused them; entries are counted."""
+
+    def __init__(self, newest: Position) -> None:
+        self._entries: deque[tuple[Event, ...]] = deque()
+        self._events = 0
+        self._dropped = newest  # The newest event that is not here.
+        self.first = 0  # The number of the oldest entry.
+
+    @property
+    def end(self) -> int:
+        """The number of the next entry."""
+        return self.first + len(self._entries)
+
+    @property
+    def newest(self) -> Position:
+        """Where the newest event is, kept or not."""
+        return _end_of(self._entries[-1]) if self._entries else self._dropped
+
+    def __getitem__(self, number: int) -> tuple[Event, ...]:
+        return self._entries[number - self.first]
+
+    def add(self, events: tuple[Event, ...]) -> None:
+        """Keep what one entry caused, and drop the oldest beyond the bound."""
+        self._entries.append(events)
+        self._events += len(events)
+        while self._events > KEPT_EVENTS_MAX:
+            gone = self._entries.popleft()
+            self.first += 1
+            self._events -= len(gone)
+            self._dropped = gone[-1].position
+
+    def restart(self, newest: Position) -> None:
+        """Begin anew after *newest*: what came before it is not known here."""
+        self.first = self.end + 1  # Beyond where any reader is.
+        self._entries.clear()
+        self._events = 0
+        self._dropped = newest
+
+    def find(self, position: Position) -> int | None:
+        """The number of the entry that goes on after *position*; None if some are not here."""
+        if position < self._dropped:
+            return None
+        return self.first + bisect_right(self._entries, position, key=_end_of)
 
 
 class Watch:
     """Events in order, without a gap or a repeat: an async iterator that must be closed."""
 
     def __init__(
-        self, machine: Machine, after: Position, on_close: Callable[[Watch], object]
+        self,
+        machine: Machine,
+        history: History,
+        after: Position,
+        on_close: Callable[[Watch], object],
     ) -> None:
-        self.start = after  # What comes after it is told.
+        self.start = after  # What comes after it is told; it may be ahead of this node.
         self._machine = machine
-        self._newest = after  # The newest event that was buffered; it may be ahead of this node.
+        self._history = history
         self._on_close = on_close
-        self._events: deque[Event] = deque()
+        self._reached = after  # All up to here was told, or is in `_events`.
+        self._events: deque[Event] = deque()  # What is left of an entry, or of what was caught up.
+        self._next = history.first - 1  # The entry that follows them; this one is not there.
         self._arrived = asyncio.Event()
         self._is_closed = False
-        self._is_behind = False  # Later events went by that are not in the buffer.
-
-    def push(self, events: tuple[Event, ...]) -> None:
-        """Add what one entry caused, but for what was seen on another node."""
-        if self._is_behind or not events or events[-1].position <= self._newest:
-            return
-        if events[0].position <= self._newest:
-            events = tuple([event for event in events if event.position > self._newest])
-        if len(self._events) + len(events) > BUFFERED_EVENTS_MAX:
-            self._is_behind = True
+        found = history.find(after)
+        if found is None:
+            self._catch_up()
         else:
-            self._events.extend(events)
-            self._newest = events[-1].position
-        self._arrived.set()
+            self._next = found
 
-    def catch_up(self) -> None:
-        """Add what the state has kept of what is not in the buffer.
-
-        Raises:
-            EventsLost: it does not reach back so far.
-        """
-        self._is_behind = True
-        page = self._machine.answer(EventsAfter(self._newest))
-        if isinstance(page, EventsGone):
-            raise EventsLost(
-                f"events after {_told(self._newest)} are no longer kept, "
-                f"only those after {_told(page.oldest)}",
-                page.oldest,
-            )
-        self._is_behind = False
-        self.push(page.events)
-
-    def jumped(self) -> None:
-        """Go on from a state that came from a snapshot."""
-        with contextlib.suppress(EventsLost):  # The reader is told when it comes to the gap.
-            self.catch_up()
+    def wake(self) -> None:
+        """Look for more: something happened, or the state is another."""
         self._arrived.set()
 
     def close(self) -> None:
-        """End the iteration, for whoever waits in it too."""
+        """End the iteration, for whoever waits in it too; what happened until now is told."""
         self._is_closed = True
         self._arrived.set()
         self._on_close(self)
@@ -92,7 +118,7 @@ class Watch:
         """The next event.
 
         Raises:
-            EventsLost: the reader fell behind by more than the buffer holds and the state keeps.
+            EventsLost: the reader fell behind by more than this node and the state keep.
         """
         if not await self._is_some_left():
             raise StopAsyncIteration
@@ -104,21 +130,57 @@ class Watch:
         Raises:
             EventsLost: as `__anext__`.
         """
-        await self._is_some_left()
-        popleft = self._events.popleft
-        return [popleft() for _ in range(min(events_max, len(self._events)))]
+        events: list[Event] = []
+        if not await self._is_some_left():
+            return events
+        while len(events) < events_max and (self._events or self._take_entry()):
+            events.append(self._events.popleft())
+        return events
 
     async def _is_some_left(self) -> bool:
         """Wait for an event; False when there will be none."""
-        while not self._events:
+        while not self._events and not self._take_entry():
             if self._is_closed:
                 return False
-            if self._is_behind:
-                self.catch_up()
-                continue
             self._arrived.clear()
             await self._arrived.wait()
         return True
+
+    def _take_entry(self) -> bool:
+        """Have the next entry's events ready; False when there is none yet.
+
+        Raises:
+            EventsLost: it is no longer kept.
+        """
+        while not self._events and self._next != self._history.end:
+            if self._next < self._history.first:
+                self._catch_up()
+                continue
+            events = self._history[self._next]
+            self._next += 1
+            self._extend(events)
+        return bool(self._events)
+
+    def _catch_up(self) -> None:
+        page = self._machine.answer(EventsAfter(self._reached))
+        if isinstance(page, EventsGone):
+            raise EventsLost(
+                f"events after {_told(self._reached)} are no longer kept, "
+                f"only those after {_told(page.oldest)}",
+                page.oldest,
+            )
+        self._next = self._history.end
+        self._extend(page.events)
+
+    def _extend(self, events: tuple[Event, ...]) -> None:
+        """Have *events* told, but for those that were: here, or on another node."""
+        if not events or events[-1].position <= self._reached:
+            return
+        if events[0].position <= self._reached:
+            self._events.extend(dropwhile(lambda event: event.position <= self._reached, events))
+        else:
+            self._events.extend(events)
+        self._reached = events[-1].position
 
 
 class Watches:
@@ -126,6 +188,7 @@ class Watches:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._history = History(machine.answer(Span()).newest)
         self._open: dict[Watch, None] = {}
 
     def open(self, after: Position | From) -> Watch:
@@ -139,25 +202,40 @@ class Watches:
             after = span.newest
         elif after is From.OLDEST:
             after = span.oldest
-        watch = Watch(self._machine, after, lambda closed: self._open.pop(closed, None))
-        watch.catch_up()
+        watch = Watch(
+            self._machine, self._history, after, lambda closed: self._open.pop(closed, None)
+        )
         self._open[watch] = None
         return watch
 
     def push(self, events: tuple[Event, ...]) -> None:
-        """Hand every reader what one entry caused."""
+        """Keep what one entry caused, and let every reader look."""
+        if not events:
+            return
+        self._history.add(events)
+        newest = events[-1].position
         for watch in self._open:
-            watch.push(events)
+            if newest > watch.start:  # A reader may be ahead of this node.
+                watch.wake()
 
     def jumped(self) -> None:
-        """Bring every reader up to a state that came from a snapshot."""
+        """Go on from a state that came from a snapshot, which may hold what was passed over."""
+        page = self._machine.answer(EventsAfter(self._history.newest))
+        if isinstance(page, EventsGone):
+            self._history.restart(self._machine.answer(Span()).newest)
+        elif page.events:
+            self._history.add(page.events)
         for watch in self._open:
-            watch.jumped()
+            watch.wake()
 
     def close(self) -> None:
         """End them all."""
         for watch in list(self._open):
             watch.close()
+
+
+def _end_of(events: tuple[Event, ...]) -> Position:
+    return events[-1].position
 
 
 def _told(position: Position) -> str:

@@ -101,6 +101,7 @@ async def test_a_position_that_is_no_longer_kept_is_refused(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ring, "EVENTS_MAX", 2)
+    monkeypatch.setattr(watching, "KEPT_EVENTS_MAX", 1)
     for task_id in "abcd":
         node.apply(task_id)
 
@@ -114,6 +115,7 @@ async def test_a_position_that_is_no_longer_kept_is_refused(
 
 async def test_a_refused_reader_is_not_kept(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "EVENTS_MAX", 1)
+    monkeypatch.setattr(watching, "KEPT_EVENTS_MAX", 1)
     node.apply("a", "b")
 
     with pytest.raises(EventsLost):
@@ -122,34 +124,75 @@ async def test_a_refused_reader_is_not_kept(node: Node, monkeypatch: pytest.Monk
     assert not node.watches._open
 
 
-async def test_a_slow_reader_is_brought_up_from_what_is_kept(
+async def test_a_node_keeps_more_than_the_state_does(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "BUFFERED_EVENTS_MAX", 3)
+    monkeypatch.setattr(ring, "EVENTS_MAX", 1)
+    node.apply("a", "b")
+    node.apply("c")
+    watch = node.watches.open(Position(1, 0))
+    node.apply("d")
+
+    assert await seen(watch) == "bcd"
+
+
+async def test_what_a_node_keeps_is_bounded_whoever_is_slow(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "KEPT_EVENTS_MAX", 3)
     watch = node.watches.open(From.NOW)
-    for task_id in "abc":
+    for task_id in "abcdefgh":
         node.apply(task_id)
-    node.apply("d")  # One more than it has room for.
-    assert (await anext(watch)).task_id == "a"
-    node.apply("e")  # There is room again, but not for what went before.
 
-    assert [(await anext(watch)).task_id for _ in "bcde"] == list("bcde")
+    history = node.watches._history
+    assert history.end - history.first == 3
+    assert await seen(watch) == "abcdefgh"  # The state has kept the others.
 
 
-async def test_a_reader_that_falls_behind_what_is_kept_is_told_so(
+async def test_a_slow_reader_is_brought_up_from_what_the_state_keeps(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "BUFFERED_EVENTS_MAX", 1)
+    monkeypatch.setattr(watching, "KEPT_EVENTS_MAX", 2)
+    watch = node.watches.open(From.NOW)
+    node.apply("a", "b")
+    assert (await anext(watch)).task_id == "a"
+    for task_id in "cdefg":
+        node.apply(task_id)
+
+    assert [(await anext(watch)).task_id for _ in "bcdefg"] == list("bcdefg")
+
+
+async def test_a_reader_that_falls_behind_all_that_is_kept_is_told_so(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "KEPT_EVENTS_MAX", 1)
     monkeypatch.setattr(ring, "EVENTS_MAX", 1)
     watch = node.watches.open(From.NOW)
     for task_id in "abcd":
         node.apply(task_id)
 
-    assert (await anext(watch)).task_id == "a"
     for _ in range(2):
         with pytest.raises(EventsLost) as lost:
             await anext(watch)
     assert lost.value.oldest == Position(3, 0)
+
+
+async def test_a_batch_is_what_there_is_up_to_so_many(node: Node) -> None:
+    watch = node.watches.open(From.NOW)
+    node.apply("a", "b")
+    node.apply("c", "d", "e")
+    node.apply("f")
+
+    batches = [await watch.batch(4), await watch.batch(4)]
+    waiting = asyncio.ensure_future(watch.batch(4))
+    await asyncio.sleep(0)  # It begins to wait.
+    node.apply("g")
+    batches.append(await waiting)
+    watch.close()
+    batches.append(await watch.batch(4))
+
+    ids = ["".join(str(event.task_id) for event in batch) for batch in batches]
+    assert ids == ["abcd", "ef", "g", ""]
 
 
 async def test_a_snapshot_leaves_no_gap_that_what_it_keeps_can_fill(node: Node) -> None:
@@ -185,10 +228,10 @@ async def test_a_snapshot_that_does_not_reach_back_is_a_gap_and_told_as_one(
     node.install(leader)
     node.apply("d")
 
-    assert (await anext(watch)).task_id == "a"
     with pytest.raises(EventsLost) as lost:
         await anext(watch)
     assert lost.value.oldest == Position(3, 0)
+    assert await seen(node.watches.open(lost.value.oldest)) == "d"
 
 
 async def test_closing_all_ends_whoever_waits(node: Node) -> None:

@@ -262,6 +262,7 @@ async def test_what_is_no_longer_kept_is_gone_and_the_oldest_is_named(
     http: aiohttp.ClientSession, url: str, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ring, "EVENTS_MAX", 2)
+    monkeypatch.setattr(watching, "KEPT_EVENTS_MAX", 2)
     task_ids = [await submitted(http, queue) for _ in range(4)]
 
     problem = await refused(http, {"Last-Event-ID": START})
@@ -295,7 +296,7 @@ async def test_a_reader_that_is_too_slow_is_told_where_it_lost_the_thread(
     http: aiohttp.ClientSession, replica: Replica, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ring, "EVENTS_MAX", 1)
-    monkeypatch.setattr(watching, "BUFFERED_EVENTS_MAX", 1)
+    monkeypatch.setattr(watching, "KEPT_EVENTS_MAX", 1)
     new = [NewTask.of(new_id(), "a", b"1", "application/json", queue=queue) for _ in range(4)]
     async with opened(http, queue=queue) as stream:
         await stream.block()

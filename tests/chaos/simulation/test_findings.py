@@ -582,7 +582,7 @@ def test_a_watchers_bug_stops_its_node_and_does_not_apply_an_entry_twice(stage):
         return apply_entry(*given, index=index, **named)
 
     machine.apply_entry = note
-    leader.replica.watch().push = _raise_a_bug
+    leader.replica.watch().wake = _raise_a_bug
     watched = stage.submit(leader, "watched")
     stage.wait(lambda: not leader.is_up, within=1.0)
     successor = stage.wait_leader(stage.others(leader))
