@@ -50,7 +50,7 @@ async def until_leased(client: Client, task_id: str) -> None:
         await anext(events)
 
 
-@pytest.mark.parametrize("fault", ["killed", "stopped"])
+@pytest.mark.parametrize("fault", ["killed", "stopped", "frozen"])
 async def test_a_node_that_goes_takes_no_call_along(
     start_cluster: StartCluster, fault: str
 ) -> None:
@@ -62,9 +62,13 @@ async def test_a_node_that_goes_takes_no_call_along(
         await callers.half_way.wait()
         if fault == "killed":
             await cluster.kill(node)
-        else:
+        elif fault == "stopped":
             await cluster.children[node].stop(timeout_seconds=20)
+        else:
+            cluster.freeze(node)
         await running
+        if fault == "frozen":
+            cluster.thaw(node)
 
         submitted = Counter(handle.id for handle in callers.handles)
         listed = Counter([task["id"] async for task in client.tasks()])
