@@ -85,7 +85,7 @@ async def has_no_quorum(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 async def serve_plainly(app: web.Application, port: int = 0) -> web.AppRunner:
     """Serve what is no gateway of ours."""
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner
@@ -358,6 +358,55 @@ async def test_streams_end_when_the_proxy_stops(url: str) -> None:
             ending = asyncio.create_task(socket.receive())
         assert await stream.content.read() == b"" or stream.content.at_eof()
         assert (await ending).data == 1001
+
+
+async def test_a_client_that_hangs_up_is_gone_for_the_node_too() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def waits(_request: web.Request) -> web.Response:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+        raise AssertionError("unreachable: nothing sets that event")
+
+    app = web.Application()
+    app.router.add_get("/livez", answers)
+    app.router.add_post("/workers/x/lease", waits)
+    runner = await serve_plainly(app)
+    async with proxied(f"http://127.0.0.1:{runner.addresses[0][1]}") as http:
+        waiting = asyncio.create_task(http.post("/workers/x/lease").__aenter__())
+        await asked.wait()
+        waiting.cancel()
+        async with asyncio.timeout(10):
+            await gone.wait()
+    await runner.cleanup()
+
+
+async def test_what_is_being_answered_still_is_when_the_proxy_stops() -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def answers_late(_request: web.Request) -> web.Response:
+        asked.set()
+        await may_answer.wait()
+        return web.Response(text="late")
+
+    app = web.Application()
+    app.router.add_get("/livez", answers)
+    app.router.add_get("/late", answers_late)
+    runner = await serve_plainly(app)
+    node = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession() as http, contextlib.AsyncExitStack() as stack:
+        through = await stack.enter_async_context(proxied(node))
+        base = str(through._base_url).rstrip("/")
+        answering = asyncio.create_task(http.get(f"{base}/late").__aenter__())
+        await asked.wait()
+        stopping = asyncio.create_task(stack.aclose())
+        may_answer.set()
+        assert await (await answering).text() == "late"
+        await stopping
+    await runner.cleanup()
 
 
 async def test_a_connection_ends_with_its_node() -> None:

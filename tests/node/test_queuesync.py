@@ -139,6 +139,21 @@ def test_the_example_runs_as_one_program_too(tmp_path: Path, free_port: int) -> 
     assert "Received response: b'Custom response data'" in output
 
 
+def test_a_coordinator_of_a_daemon_thread_does_not_hold_its_program(
+    tmp_path: Path, free_port: int
+) -> None:
+    in_background = (
+        "import threading\nthreading.Thread(target=coordinator.start, daemon=True).start()"
+    )
+    started = EXAMPLE_COORDINATOR.replace("coordinator.start()", in_background)
+    source = EXAMPLE_CLASSES + started + EXAMPLE_WORKER
+    with program(tmp_path, with_port(source, free_port)) as both:
+        output, _ = both.communicate(timeout=30)
+
+    assert both.returncode == 0, output
+    assert "Received response: b'Custom response data'" in output
+
+
 def test_nothing_is_displayed_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     with Echo() as coordinator:
         Asker(coordinator.address, b"quiet").start()
