@@ -28,7 +28,7 @@ from tests.crash.nodes import Nodes
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ENDS_SECONDS = 30.0
-REFUSES_SECONDS = 10.0
+REFUSES_SECONDS = 30.0
 OPTIONS = {"segment_bytes": 32 * 1024, "tail_entries": 5}
 ENOUGH = 120  # Submissions that fill some segments.
 
