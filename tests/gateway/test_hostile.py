@@ -269,6 +269,7 @@ async def test_a_hundred_thousand_mistakes_are_told_of_the_first(
         problem = await answer.json(content_type=None)
 
     assert (answer.status, len(problem["errors"])) == (422, ERRORS_MAX)
+    assert problem["detail"].endswith(f"(and {ERRORS_MAX - 1} more)"), "others are not looked for"
 
 
 async def test_a_form_is_told_what_to_send_instead(http: aiohttp.ClientSession) -> None:

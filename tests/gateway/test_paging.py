@@ -1,0 +1,75 @@
+"""Pages of tasks, against a real node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from cluster.core.commands import Submit
+from cluster.core.model import NewTask
+from cluster.core.queries import ListTasks
+from cluster.replica import Replica
+from gateway import paging
+from gateway.defaults import SubmitDefaults
+from gateway.ids import new_id
+from gateway.paging import LIMIT_SMALL, page
+from gateway.queries import FRESH
+from gateway.service import Service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def service(replica: Replica) -> Service:
+    """A service of the node."""
+    return Service(replica=replica, defaults=SubmitDefaults(), lease_seconds=15)
+
+
+def limited(query: ListTasks) -> Callable[[int], ListTasks]:
+    """*query*, of as many as it is called with."""
+    return lambda limit: replace(query, limit=limit)
+
+
+async def most_at_once(service: Service, limit: int) -> int:
+    """How many of twenty pages, all asked for together, are ever made at the same time."""
+    made, most = 0, 0
+
+    def ask(limit: int) -> ListTasks:
+        nonlocal made, most
+        made += 1
+        most = max(most, made)
+        return ListTasks(limit=limit)
+
+    async def one() -> None:
+        nonlocal made
+        await page(service, ask, limit, FRESH)
+        made -= 1
+
+    await asyncio.gather(*(one() for _ in range(20)))
+    return most
+
+
+async def test_large_pages_are_made_one_after_the_other(service: Service) -> None:
+    assert await most_at_once(service, LIMIT_SMALL + 1) == 1
+    assert await most_at_once(service, LIMIT_SMALL) == 20
+
+
+async def test_a_page_of_large_tasks_ends_early_and_its_cursor_goes_on(
+    service: Service, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 1_000)
+    tasks = tuple(NewTask.of(new_id(), "a", b"x" * 400, "", queue=queue) for _ in range(5))
+    await service.propose(Submit(tasks))
+
+    sizes, cursor, is_more = [], None, True
+    while is_more:
+        query = ListTasks(queue=queue, cursor=cursor)
+        found = (await page(service, limited(query), 100, FRESH)).value
+        sizes.append(len(found.tasks))
+        cursor = found.next
+        is_more = cursor is not None
+
+    assert sizes == [2, 2, 1]
