@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cluster.core.commands import (
     Cancel,
@@ -151,7 +151,14 @@ class Worker(RuleBasedStateMachine):
         self.session.connected()
         self.act()
 
-    @precondition(lambda self: self.is_connected)
+    @initialize()
+    def join(self) -> None:
+        """Begin where most of the time is spent: connected, registered, with an offer."""
+        self.connect()
+        for _ in range(2):
+            self.deliver(calls=1, answers=1)
+
+    @precondition(lambda self: self.is_connected and self.running)
     @rule(arrive=st.integers(0, 5))
     def disconnect(self, arrive: int) -> None:
         """Break the connection; the first few calls arrive all the same, their answers do not."""
@@ -164,8 +171,16 @@ class Worker(RuleBasedStateMachine):
         self.session.disconnected()
         self.act()
 
-    @precondition(lambda self: self.asks)
-    @rule()
+    @precondition(lambda self: self.asks or self.answers)
+    @rule(calls=st.integers(0, 4), answers=st.integers(0, 4))
+    def deliver(self, calls: int, answers: int) -> None:
+        """Let the first few calls arrive, and the first few answers."""
+        for _ in range(min(calls, len(self.asks))):
+            self.deliver_call()
+        for _ in range(min(answers, len(self.answers))):
+            self.session.answered(*self.answers.popleft())
+        self.act()
+
     def deliver_call(self) -> None:
         ask = self.asks.popleft()
         status, value = self.cluster.answer(ask)
@@ -175,12 +190,6 @@ class Worker(RuleBasedStateMachine):
                 self.pushed.clear()
             self.offered_by = ask.body["id"]
             self.pushed |= set(ask.body["lease_tokens"])
-
-    @precondition(lambda self: self.answers)
-    @rule()
-    def deliver_answer(self) -> None:
-        self.session.answered(*self.answers.popleft())
-        self.act()
 
     @precondition(lambda self: self.offered_by)
     @rule(anew=st.booleans())
@@ -229,6 +238,15 @@ class Worker(RuleBasedStateMachine):
         if not isinstance(self.cluster.do(Cancel(task_id)), Refused):
             self.cancelled.add(task_id)
 
+    @precondition(lambda self: self.started)
+    @rule(token=st.integers(1, 40))
+    def take_back(self, token: int) -> None:
+        """The cluster takes a lease back, for whatever reason."""
+        for lease in self.cluster.leases(self.session.worker_id):
+            if lease.token >= token:
+                self.cluster.do(Release(lease.task_id, lease.token))
+                return
+
     @rule(ms=st.sampled_from([20, HEARTBEAT_MS, LEASE_MS]), is_heard=st.booleans())
     def pass_time(self, ms: int, is_heard: bool) -> None:
         """Time passes, and a heartbeat goes its own way, or does not."""
@@ -272,10 +290,7 @@ class Worker(RuleBasedStateMachine):
     def settle_once(self) -> None:
         if not self.is_connected:
             self.connect()
-        while self.asks:
-            self.deliver_call()
-        while self.answers:
-            self.deliver_answer()
+        self.deliver(calls=len(self.asks), answers=len(self.asks) + len(self.answers))
         if self.offered_by:
             self.push(anew=False)
         for _ in list(self.running):
@@ -290,4 +305,4 @@ class Worker(RuleBasedStateMachine):
 
 
 TestWorker = Worker.TestCase
-TestWorker.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestWorker.settings = settings(max_examples=100, stateful_step_count=80, deadline=None)
