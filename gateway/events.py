@@ -66,8 +66,7 @@ class _Telling:
         self._response = response
         self._watch = watch
         self._wanted = wanted
-        self._readers = service.readers
-        self._mark = service.mark
+        self._service = service
         self._loop = asyncio.get_running_loop()
         self._reached = watch.start  # All up to here was told or left out.
         self._silent_until = 0.0
@@ -75,15 +74,16 @@ class _Telling:
     async def run(self) -> None:
         # Its place first: a client that is cut off before the first event misses none either.
         await self._write(f"retry: {RETRY_MS}\n".encode() + self._place())
-        while not self._readers.is_closed:
+        while not self._service.readers.is_closed:
+            if self._loop.time() >= self._silent_until:  # However much there is that it leaves out.
+                await self._write(b": alive\n" + self._place())
             try:
                 async with asyncio.timeout_at(self._silent_until):
                     events = await self._watch.batch(BATCH_MAX)
             except TimeoutError:
-                await self._write(b": alive\n" + self._place())
                 continue
             except EventsLost as lost:
-                await self._write(_lost_frame(lost, self._mark))
+                await self._write(_lost_frame(lost, self._service.mark))
                 return
             if events:
                 await self._tell(events)
@@ -91,12 +91,13 @@ class _Telling:
 
     async def _tell(self, events: list[Event]) -> None:
         self._reached = events[-1].position
-        frames = [frame(event, self._mark) for event in events if self._wanted.has(event)]
+        mark = self._service.mark
+        frames = [frame(event, mark) for event in events if self._wanted.has(event)]
         if frames:
             await self._write(b"".join(frames))
 
     def _place(self) -> bytes:
-        return position_frame(self._reached, self._mark)
+        return position_frame(self._reached, self._service.mark)
 
     async def _write(self, frames: bytes) -> None:
         """Send *frames*.

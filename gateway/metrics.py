@@ -69,7 +69,7 @@ class _Taken(Collector):
 def _of_the_node(service: Service) -> Iterator[Metric]:
     """Raft and the disk, as this node sees them."""
     status, usage = service.replica.status(), service.replica.usage()
-    node = GaugeMetricFamily("quorate_node", "The node.", labels=["node_id", "version"])
+    node = GaugeMetricFamily("quorate_node_info", "The node.", labels=["node_id", "version"])
     node.add_metric([status.node_id, status.version], 1)
     yield node
     yield _gauge("is_leader", "Whether this node leads.", status.role is Role.LEADER)

@@ -228,6 +228,25 @@ async def test_what_is_left_out_moves_the_position_on_all_the_same(
     assert (block.event, block.data) == ("", "")
 
 
+async def test_a_reader_that_leaves_out_all_that_happens_hears_that_the_node_lives(
+    http: aiohttp.ClientSession, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.3)
+
+    async def keep_busy() -> None:
+        while True:
+            await submitted(http, f"{queue}-other")
+
+    busy = asyncio.create_task(keep_busy())
+    async with opened(http, queue=queue) as stream:
+        blocks = [await stream.block() for _ in range(3)]
+    busy.cancel()
+    await asyncio.gather(busy, return_exceptions=True)
+
+    assert [block.data for block in blocks] == ["", "", ""]
+    assert len({block.id for block in blocks}) == 3
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -96,7 +96,7 @@ async def test_the_numbers_are_those_of_what_happened(
 async def test_a_node_tells_its_place_in_the_cluster(http: aiohttp.ClientSession) -> None:
     page = await scraped(http)
 
-    assert page.values("node", "node_id") == {"node1"}
+    assert page.values("node_info", "node_id") == {"node1"}
     assert (page.of("is_leader"), page.of("has_quorum"), page.of("leader_silence_seconds")) == (
         *(1, 1, 0),
     )
