@@ -46,6 +46,9 @@ CLOSE_SECONDS = 2.0  # What the other half of a good-bye may take.
 
 _PEERS_DOING = (ConnectionError, TimeoutError)  # It hung up, or took nothing.
 
+_TOO_MANY = Problem("overloaded", f"a connection has at most {CALLS_MAX:,} calls in flight")
+_TOO_MANY_PACKED = frames.packed(_TOO_MANY.body())  # Once: whoever floods us is refused often.
+
 _log = logging.getLogger(__name__)
 
 
@@ -146,6 +149,7 @@ class ServedConnection:
             while (message := await self._socket.receive()).type is WSMsgType.BINARY:
                 await self._take(message.data)
                 await self._outbox.room()
+                await asyncio.sleep(0)  # One message a turn of the loop: others have theirs.
             if message.type is WSMsgType.TEXT:
                 raise frames.not_binary()
         except Misframed as error:
@@ -185,8 +189,8 @@ class ServedConnection:
             self._reply_problem(number, Problem("stopping", said))
             return
         if len(self._in_flight) >= CALLS_MAX:
-            said = f"a connection has at most {CALLS_MAX:,} calls in flight"
-            self._reply_problem(number, Problem("overloaded", said))
+            self._service.measures.problem(_TOO_MANY.code)
+            self._outbox.put(frames.packed_reply(number, _TOO_MANY.status, _TOO_MANY_PACKED, 0))
             return
         task = asyncio.create_task(self._answer(called, is_large=is_large))
         self._in_flight[number] = task
