@@ -103,7 +103,7 @@ class EventSource:
             if answer.status >= 500 or answer.status == 429:
                 answer.raise_for_status()
             if answer.status >= 400:
-                raise refusal(answer.status, await answer.json(content_type=None))
+                raise refusal(answer.status, _problem(await answer.read()))
             blocks = Blocks()
             async for content in answer.content.iter_any():
                 for block in blocks.feed(content):
@@ -114,6 +114,15 @@ class EventSource:
             raise refusal(410, json.loads(block.data))
         self.position = block.id or self.position
         return json.loads(block.data) if block.data else None
+
+
+def _problem(content: bytes) -> Object:
+    """A refusal's members; none when it is not a node's, but another server's page."""
+    try:
+        problem = json.loads(content)
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
 
 
 def _block(lines: Sequence[str]) -> Block:

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from cluster import watching
 from cluster.core import ring
@@ -21,7 +22,7 @@ from cluster.replica import Replica
 from cluster.watching import Watch
 from gateway import events
 from gateway.app import create_app, open_app
-from gateway.client_errors import EventsGone, InvalidRequest
+from gateway.client_errors import EventsGone, InvalidRequest, RequestRefused
 from gateway.defaults import SubmitDefaults
 from gateway.event_source import Block, Blocks, EventSource
 from gateway.ids import new_id
@@ -397,6 +398,17 @@ async def test_blocks_are_the_same_however_they_are_cut() -> None:
 
     assert whole == [Block("1-0-0", "", ""), Block("1-1-0", "", ""), Block("2", "a", '"é"')]
     assert parts == whole
+
+
+async def test_what_is_no_node_is_an_error_and_no_trace() -> None:
+    app = web.Application()  # It has no /events, and says so in a page of its own.
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+    with pytest.raises(RequestRefused, match="HTTP 404"):
+        await first(EventSource([f"http://127.0.0.1:{runner.addresses[0][1]}"]), 1)
+    await runner.cleanup()
 
 
 async def test_no_node_that_answers_is_said_after_patience(free_port: int) -> None:
