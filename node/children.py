@@ -15,6 +15,7 @@ from pathlib import Path
 
 from node.lifeline import ANNOUNCE_VARIABLE, PARENT_VARIABLE
 
+QUORATE = ("node",)
 _CHUNK_BYTES = 64 * 1024
 _LINE_BYTES_MAX = 1024 * 1024  # A longer line is cut: nothing that a child writes fills our memory.
 
@@ -94,15 +95,19 @@ class Child:
         log: Path,
         on_line: OnLine,
         on_exit: OnExit,
+        program: Sequence[str] = QUORATE,
     ) -> Child:
-        """Run `quorate ARGUMENTS` in a session of its own, so that Ctrl-C reaches us alone."""
+        """Run `quorate ARGUMENTS` in a session of its own, so that Ctrl-C reaches us alone.
+
+        *program* is what Python runs instead: a module that ends in the same command line.
+        """
         announcements = Announcements()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",  # Never the working directory before our own packages.
                 "-m",
-                "node",
+                *program,
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

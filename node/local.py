@@ -17,7 +17,7 @@ from typing import Protocol, Self
 from cluster.errors import ConfigurationError, QuorateError
 from gateway.caller import Object
 from gateway.client import Client
-from node.children import Child
+from node.children import QUORATE, Child
 from node.memory import memory_bytes_default
 from node.places import HOST, HTTP_PORT, RAFT_PORT, PassedOver, find_places, passed_over
 from node.waiting import wait_until
@@ -63,6 +63,7 @@ class LocalSettings:
     slots: int = 4
     lease_seconds: float = 15.0
     memory_bytes_max: int | None = None  # Of each node; None: what this machine has for so many.
+    node_program: tuple[str, ...] = QUORATE  # What a node is run as: see `Child.start`.
 
 
 class LocalCluster:
@@ -278,6 +279,7 @@ class LocalCluster:
             log=_log_file(self.settings.data, name),
             on_line=self._on_line,
             on_exit=self.listener.on_exit,
+            program=self.settings.node_program if name in self.places else QUORATE,
         )
         self.children[name] = child
         return child

@@ -36,6 +36,9 @@ class Target(Protocol):
     def urls(self) -> Mapping[str, str]:
         """Where each node's gateway answers clients."""
 
+    def session_of(self, worker: str) -> str | None:
+        """The worker's id in the cluster, once it has joined."""
+
     async def start(self) -> None:
         """Bring everything up and wait until it serves."""
 

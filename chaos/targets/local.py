@@ -38,6 +38,9 @@ class LocalTarget:
     def urls(self) -> Mapping[str, str]:
         return {name: place.url for name, place in self.cluster.places.items()}
 
+    def session_of(self, worker: str) -> str | None:
+        return self.cluster.children[worker].announcements.get("session")
+
     async def start(self) -> None:
         for dialler, dialled in permutations(self.nodes, 2):
             relay = await Relay.start(self.cluster.places[dialled].raft)
