@@ -31,6 +31,7 @@ ALIVE = Standing("live")
 GONE = Standing("gone")
 _ENDS = {status: Standing(status) for status in ("failed", "cancelled", "expired")}
 _AFTER_LIVE = (ALIVE, *_ENDS.values(), GONE)
+_DONE_UNSEEN = Standing("completed", None)  # By a worker that recorded nothing: with any result.
 
 
 def linearizable(evidence: Evidence) -> Verdict:
@@ -69,6 +70,7 @@ def _by_task(rows: Iterable[Row]) -> Mapping[str, Sequence[Row]]:
 
 def _explain(rows: Sequence[Row]) -> bool | None:
     """Whether some order explains *rows*; None when there are too many to try."""
+    are_workers_unseen = all(row.f != "complete" for row in rows)
     certain = 0
     for number, row in enumerate(rows):
         if row.type is Type.OK:
@@ -93,25 +95,25 @@ def _explain(rows: Sequence[Row]) -> bool | None:
             if done >> number & 1 or row.invoked > first_return:
                 continue
             # The likeliest last, which is tried first: that the task had not moved by itself.
-            after = _steps(row, standing)
+            after = _steps(row, standing, are_workers_unseen=are_workers_unseen)
             stack.extend((done | 1 << number, each) for each in reversed(after))
     return False
 
 
-def _steps(row: Row, standing: Standing) -> list[Standing]:
+def _steps(row: Row, standing: Standing, *, are_workers_unseen: bool) -> list[Standing]:
     """Where *row* may leave a task, which may first have moved by itself."""
     step = _STEPS[row.f]
     value = row.value if row.type is Type.OK else None
     found = []
-    for before in _moved(standing):
+    for before in _moved(standing, are_workers_unseen=are_workers_unseen):
         found += step(row.args, value, before)
     return list(dict.fromkeys(found))
 
 
-def _moved(standing: Standing) -> tuple[Standing, ...]:
+def _moved(standing: Standing, *, are_workers_unseen: bool) -> tuple[Standing, ...]:
     """Where a task may have gone by itself: a run fails, a deadline passes, what ended goes."""
     if standing is ALIVE:
-        return _AFTER_LIVE
+        return (*_AFTER_LIVE, _DONE_UNSEEN) if are_workers_unseen else _AFTER_LIVE
     if standing in (ABSENT, GONE):
         return (standing,)
     return (standing, GONE)
@@ -134,8 +136,9 @@ def _read(_args: Mapping[str, Any], value: Any, before: Standing) -> list[Standi
     status = value["status"]
     if before is ALIVE:
         return [before] if status in LIVE else []
-    is_same = before.status == status and before.result in (None, value.get("result"))
-    return [before] if is_same else []
+    if before.status != status or before.result not in (None, value.get("result")):
+        return []
+    return [before._replace(result=value.get("result"))]
 
 
 def _complete(args: Mapping[str, Any], value: Any, before: Standing) -> list[Standing]:

@@ -20,7 +20,8 @@ LEGAL: Mapping[str | None, frozenset[str]] = {
     None: _WAITING,
     "scheduled": frozenset({"pending", "cancelled", "expired"}),
     "blocked": frozenset({"pending", "cancelled", "failed", "expired", "scheduled"}),
-    "pending": frozenset({"processing", "cancelled", "expired"}),
+    # A lost worker's late report is taken as long as the task has not been leased anew.
+    "pending": frozenset({"processing", "cancelled", "expired", "completed", "failed", "retrying"}),
     "processing": frozenset(
         {"processing", "pending", "retrying", "completed", "failed", "cancelled", "expired"}
     ),
