@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from chaos.experiment_commands import list_experiments, run_experiment
 from chaos.simulation.campaign import Tally, Terms, reports, seeds_until_caught
 from chaos.simulation.catalogue import bugs, plant
 from chaos.simulation.crashes import CRASH
@@ -43,6 +44,10 @@ _plan = click.option(
 @click.group()
 def chaos() -> None:
     """Break clusters, and judge whether the promises held."""
+
+
+chaos.add_command(list_experiments)
+chaos.add_command(run_experiment)
 
 
 @chaos.command("simulate")

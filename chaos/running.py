@@ -1,0 +1,61 @@
+"""Running an experiment: bring up, do, heal, check; then say what came of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from chaos.checkers import check
+from chaos.checkers.verdicts import Status, Verdict, worst
+from chaos.experiments import Sheet
+from chaos.lab import Expectation, Lab, Told
+from chaos.targets.local import LocalTarget
+from node.children import QUORATE
+from node.local import LocalSettings
+
+HTTP_PORT, RAFT_PORT = 5100, 7700  # Beside a cluster of `quorate up`, not in its way.
+
+
+class Outcome(NamedTuple):
+    """What an experiment came to."""
+
+    sheet: Sheet
+    verdicts: Mapping[str, Verdict]
+    expectations: list[Expectation]
+    story: list[Told]
+
+    @property
+    def status(self) -> Status:
+        """Broken if a promise is, or something else than expected was seen."""
+        status = worst(self.verdicts[name] for name in self.sheet.promises)
+        missed = [each for each in self.expectations if not each.is_met]
+        return Status.BROKEN if missed and status is Status.HELD else status
+
+
+async def run_locally(
+    sheet: Sheet, narrate: Callable[[Told], None], *, is_broken: bool = False
+) -> Outcome:
+    """Run *sheet* on processes of this machine, or on the setting that breaks it."""
+    setting = sheet.broken if is_broken else sheet.setting
+    with tempfile.TemporaryDirectory(prefix="quorate-lab-") as data:
+        settings = LocalSettings(
+            data=Path(data),
+            nodes=setting.nodes,
+            workers=setting.workers,
+            http_port=HTTP_PORT,
+            raft_port=RAFT_PORT,
+            lease_seconds=setting.lease_seconds,
+            node_program=("chaos.planted_node", setting.bug) if setting.bug else QUORATE,
+        )
+        lab = Lab(LocalTarget(settings), narrate)
+        async with lab:
+            try:
+                await sheet.method(lab)
+            except TimeoutError as error:
+                why = str(error) or "it waited in vain"
+                lab.expect("the experiment comes to its end", why, is_met=False)
+            await lab.settle()
+            verdicts = check(lab.evidence())
+    return Outcome(sheet, verdicts, lab.expectations, lab.story)

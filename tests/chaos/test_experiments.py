@@ -1,0 +1,43 @@
+"""Every experiment on local processes: it holds, and what is said to break it does.
+
+They take some minutes: `QUORATE_TEST_EXPERIMENTS=1` runs them, as CI does.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chaos.checkers.verdicts import Status
+from chaos.experiments import SHEETS
+from chaos.running import run_locally
+
+slow = pytest.mark.skipif(
+    not os.environ.get("QUORATE_TEST_EXPERIMENTS"), reason="QUORATE_TEST_EXPERIMENTS is not set"
+)
+
+
+@slow
+@pytest.mark.parametrize("name", SHEETS)
+async def test_an_experiment_holds(name: str) -> None:
+    outcome = await run_locally(SHEETS[name], lambda _told: None)
+
+    assert outcome.status is Status.HELD, (outcome.story, outcome.verdicts)
+
+
+@slow
+@pytest.mark.parametrize("name", SHEETS)
+async def test_what_is_said_to_break_an_experiment_does(name: str) -> None:
+    outcome = await run_locally(SHEETS[name], lambda _told: None, is_broken=True)
+
+    assert outcome.status is Status.BROKEN, (outcome.story, outcome.verdicts)
+
+
+def test_every_sheet_asks_explains_and_can_be_broken() -> None:
+    for sheet in SHEETS.values():
+        assert sheet.question.endswith("?")
+        assert sheet.prediction.endswith("?")
+        assert sheet.explanation.endswith(".")
+        assert sheet.why_broken.endswith(".")
+        assert sheet.broken != sheet.setting
