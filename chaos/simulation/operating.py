@@ -62,6 +62,11 @@ class Operator(Caller):
                 self.is_busy = False
             await asyncio.sleep(LOOK_SECONDS)
 
+    def pick(self) -> SimulatedNode:
+        """Any node that counts: one that is to be added knows of nobody who leads."""
+        members = [node for node in self.nodes if node.name in self._cluster.members]
+        return self.dice.choice(members or list(self.nodes))
+
     # What it is told to do.
 
     def add(self) -> None:
