@@ -47,7 +47,11 @@ def _skip_the_fsync(stack: ExitStack) -> None:
     replace(stack, Disk, "sync", constant(None))
 
 
-@planted("apply-beyond-durable", "nothing is applied before it is on this disk")
+@planted(
+    "apply-beyond-durable",
+    "nothing is applied before it is on this disk",
+    theme="alone",
+)
 def _apply_beyond_durable(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def apply_committed(self: Engine) -> bool:

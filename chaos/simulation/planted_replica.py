@@ -19,7 +19,11 @@ from cluster.raft.engine import Engine
 from cluster.replica import Replica
 
 
-@planted("read-without-a-round", "a read waits until a majority says that its leader still leads")
+@planted(
+    "read-without-a-round",
+    "a read waits until a majority says that its leader still leads",
+    theme="usurped",
+)
 def _read_without_a_round(stack: ExitStack) -> None:
     replace(stack, Engine, "has_confirmed", constant(True))
 

@@ -98,6 +98,18 @@ THEMES: dict[str, Theme] = {
             "batch_entries": (1,),
         },
     ),
+    "alone": Theme(
+        "a node that is its own majority loses its power amid a write",
+        (families.power_cut, families.kill_then_power_cut),
+        (1.5, 2.5),
+        {
+            "nodes": (1,),
+            "submitters": (3,),
+            "pause_seconds": (0.1,),
+            "payload_bytes": (16, 300),
+            "sync_seconds": ((0.005, 0.02), (0.02, 0.06)),
+        },
+    ),
     "bit-rot": Theme(
         "a disk damages what a majority counts on",
         (plots.rot,),

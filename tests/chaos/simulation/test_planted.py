@@ -11,10 +11,12 @@ from chaos.simulation.themes import THEMES
 
 # Bugs that few seeds of their themes show. All of them: `quorate chaos bugs`.
 THEMED = (
+    "apply-beyond-durable",
     "no-stickiness",
     "one-step-backtracking",
     "parcels-of-another-term",
     "read-back-is-durable",
+    "read-without-a-round",
     "silence-for-ever",
 )
 SEEDS_MAX = 12
