@@ -152,6 +152,6 @@ async def _task_when_ended(
         if wait_seconds == 0 or answered.value is None or answered.value.status.is_final:
             return answered
         await bell.wait(until)
-        # Also when nothing rang: the answer shows how far the task is now. What this node has by now
-        # is no older than the first answer, which was as fresh as was asked for.
+        # Also when nothing rang: the answer shows how far the task is now. What this node has by
+        # now is no older than the first answer, which was as fresh as was asked for.
         return await call.service.read_after(GetTask(task_id), max(answered.index, bell.index))
