@@ -16,7 +16,7 @@ from cluster.raft.membership import Configuration
 from cluster.raft.segments import Replay
 
 
-@planted("forget-votes", "D14: a vote is durable before it is given", theme="short-logs")
+@planted("forget-votes", "D14: a vote is durable before it is given", theme="reborn-voters")
 def _forget_votes(stack: ExitStack) -> None:
     def make(original: Any) -> Any:
         def set_current_term(self: Log, term: int, voted_for: str | None) -> None:

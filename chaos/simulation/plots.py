@@ -134,6 +134,23 @@ def lose_cache(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at + roll.uniform(0.6, 1.0), "heal", ("isolate",))
 
 
+def vote_again(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """A new leader dies before it says a word; who voted for it is reborn, and asked once more.
+
+    The one that asks, the leader before, has heard nothing of that term.
+    """
+    leader, *others = roll.sample(names, 3)
+    yield Fault(at, "change_leader", (leader,))
+    at += 0.4
+    yield Fault(at, "isolate", (leader,))
+    for other in others:
+        yield Fault(at + 0.1, "crash", (other, "driver.after_durable", 1, 3.0, "kill"))
+    at += roll.uniform(1.0, 1.5)
+    for other in others:
+        yield Fault(at, "crash", (other, "driver.before_tick", 1, 0.05, "kill"))
+    yield Fault(at + 0.05, "heal", ("isolate",))
+
+
 def rot(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """What one acknowledged is damaged while another lags; always the same one's disk."""
     behind = roll.choice(names[:-1])

@@ -110,6 +110,21 @@ THEMES: dict[str, Theme] = {
             "sync_seconds": ((0.005, 0.02), (0.02, 0.06)),
         },
     ),
+    "reborn-voters": Theme(
+        "who voted begins anew while others still ask for votes in that term",
+        (plots.vote_again,),
+        (3.5, 4.5),
+        {
+            "nodes": (3,),
+            "seconds": (20.0,),
+            "submitters": (1,),
+            "workers": (0,),
+            "pause_seconds": (0.3,),
+            "payload_bytes": (16,),
+            "burst": (1,),
+            "latency": ((0.0005, 0.003),),
+        },
+    ),
     "bit-rot": Theme(
         "a disk damages what a majority counts on",
         (plots.rot,),
