@@ -152,7 +152,11 @@ def _commit_of_an_earlier_term(stack: ExitStack) -> None:
     replace(stack, Engine, "_SyncObj__getEntries", make)
 
 
-@planted("stale-terms-unanswered", "D12: who speaks of an old term is told so")
+@planted(
+    "stale-terms-unanswered",
+    "D12: who speaks of an old term is told so",
+    theme="estranged-heirs",
+)
 def _stale_terms_unanswered(stack: ExitStack) -> None:
     replace(stack, Engine, "_answer_stale", constant(None))
 

@@ -76,7 +76,11 @@ def _parcels_not_remembered(stack: ExitStack) -> None:
     replace(stack, Leading, "_was_taken", constant(False))
 
 
-@planted("refuse-what-was-forgotten", "a parcel is refused only by who knows it was not taken")
+@planted(
+    "refuse-what-was-forgotten",
+    "a parcel is refused only by who knows it was not taken",
+    theme="begun-anew",
+)
 def _refuse_what_was_forgotten(stack: ExitStack) -> None:
     replace(stack, Leading, "_is_certainly_not_taken", constant(True))
 

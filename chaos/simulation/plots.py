@@ -48,6 +48,31 @@ def late_vote(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at + 2.5, "heal", ("slow_way",))
 
 
+def begin_anew(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """A leader is back so soon that a follower, deaf to the others, takes it for the leader still.
+
+    Whatever it had handed over, and has not seen applied, it hands to the new process as well.
+    """
+    leader, follower = roll.sample(names, 2)
+    yield Fault(at, "change_leader", (leader,))
+    at += 0.4
+    for other in names:
+        if other not in (leader, follower):
+            yield Fault(at, "slow_way", (other, follower, 1.0, 1.5))
+    at += roll.uniform(0.1, 0.4)
+    yield Fault(at, "crash", (leader, "driver.after_durable_delivery", 1, 0.01, "kill"))
+    yield Fault(at + 1.5, "heal", ("slow_way",))
+
+
+def stand_in_vain(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """One that was handed the lead dies before it asks for a vote, and is back in a later term."""
+    leader, heir = roll.sample(names, 2)
+    yield Fault(at, "change_leader", (leader,))
+    at += 0.5
+    yield Fault(at, "crash", (heir, "driver.after_durable", 1, 0.2, "kill"))
+    yield Fault(at, "change_leader", (heir,))
+
+
 def turn_away(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """All but a few lose their links to the leader, and so look for another at once."""
     for name in roll.sample(names, roll.randint(len(names) // 2, len(names) - 1)):
