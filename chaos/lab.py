@@ -227,7 +227,7 @@ class Lab:
             if not left or self.now() > until:
                 break
             await asyncio.sleep(LOOK_SECONDS)
-        self.say(f"{len(asked) - len(left)} of {len(asked)} tasks have ended")
+        self.say(told_of_the_end(self.final, len(left)))
 
     async def _see_events(self) -> None:
         """Wait until every transition so far has been read: up to a task that marks the end."""
@@ -279,3 +279,10 @@ class Lab:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def told_of_the_end(final: Mapping[str, str | None], left: int) -> str:
+    """How tasks are once all was drained; None in *final* is one that is not there."""
+    ended = sum(status in FINAL for status in final.values())
+    absent = sum(status is None for status in final.values())
+    return f"{ended} tasks have ended, {left} have not; {absent} more were never taken in"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Mapping
 
 from gateway.caller import Object
 from gateway.client import Client
+from gateway.client_errors import TaskUnknown
 from node.local import LocalCluster
 from node.narrator import Narrator
 from node.waiting import wait_until
@@ -23,6 +26,7 @@ class Demo:
         self._cluster = cluster
         self._narrator = narrator
         self._expected_deaths = expected_deaths
+        self._told: dict[str, object] = {}  # Each task's result, as it was answered.
 
     async def tell(self) -> None:
         """Submit through every node, kill the leader, submit again, bring it back."""
@@ -45,6 +49,7 @@ class Demo:
         async with self._cluster.client(name, patience_seconds=FINISH_SECONDS) as client:
             submitted = await client.submit("process", text)
             task = await self._finished(client, submitted.id)
+        self._told[task["id"]] = task["result"]
         seconds = time.monotonic() - started
         self._narrator.say(
             "completed",
@@ -82,13 +87,27 @@ class Demo:
         self._expected_deaths.discard(name)
         leader = await self._cluster.wait_ready()
         seconds = time.monotonic() - started
+        async with self._cluster.client(name, patience_seconds=FINISH_SECONDS) as client:
+            kept = await shown(client, self._told)
         self._narrator.say(
             "restarted",
-            f"{name} is back after {seconds:.1f} s and follows {leader}; nothing was lost.",
+            f"{name} is back after {seconds:.1f} s and follows {leader}; asked for the"
+            f" {len(self._told)} tasks so far, it shows {kept} with the results that were told.",
             node=name,
             leader=leader,
             seconds=round(seconds, 3),
+            told=len(self._told),
+            kept=kept,
         )
+
+
+async def shown(client: Client, told: Mapping[str, object]) -> int:
+    """How many of the tasks that were *told* of, by id, it shows with the same result."""
+    count = 0
+    for task_id, result in told.items():
+        with contextlib.suppress(TaskUnknown):
+            count += (await client.task(task_id))["result"] == result
+    return count
 
 
 def curl_commands(url: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from chaos.checkers.verdicts import Status
 from chaos.experiments import SHEETS
+from chaos.lab import told_of_the_end
 from chaos.running import run_locally
 
 slow = pytest.mark.skipif(
@@ -41,3 +42,9 @@ def test_every_sheet_asks_explains_and_can_be_broken() -> None:
         assert sheet.explanation.endswith(".")
         assert sheet.why_broken.endswith(".")
         assert sheet.broken != sheet.setting
+
+
+def test_what_was_never_taken_in_is_not_told_as_ended() -> None:
+    final = {"one": "completed", "two": "failed", "three": None, "four": "pending"}
+
+    assert told_of_the_end(final, 1) == "2 tasks have ended, 1 have not; 1 more were never taken in"
