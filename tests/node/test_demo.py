@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from gateway import Client
+from node.context import Context
 from node.demo import shown
-from node.tasks import Context, task
+from node.tasks import task
 from node.testing import MemoryCluster
 from tests.conftest import CommandLine
 
