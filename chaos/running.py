@@ -35,17 +35,25 @@ class Outcome(NamedTuple):
 
 
 async def run_locally(
-    sheet: Sheet, narrate: Callable[[Told], None], *, is_broken: bool = False
+    sheet: Sheet,
+    narrate: Callable[[Told], None],
+    *,
+    is_broken: bool = False,
+    http_port: int = HTTP_PORT,
+    raft_port: int = RAFT_PORT,
 ) -> Outcome:
-    """Run *sheet* on processes of this machine, or on the setting that breaks it."""
+    """Run *sheet* on processes of this machine, or on the setting that breaks it.
+
+    Ports are the next free ones from those two on.
+    """
     setting = sheet.broken if is_broken else sheet.setting
     with tempfile.TemporaryDirectory(prefix="quorate-lab-") as data:
         settings = LocalSettings(
             data=Path(data),
             nodes=setting.nodes,
             workers=setting.workers,
-            http_port=HTTP_PORT,
-            raft_port=RAFT_PORT,
+            http_port=http_port,
+            raft_port=raft_port,
             lease_seconds=setting.lease_seconds,
             node_program=("chaos.planted_node", setting.bug) if setting.bug else QUORATE,
         )

@@ -21,16 +21,24 @@ slow = pytest.mark.skipif(
 
 @slow
 @pytest.mark.parametrize("name", SHEETS)
-async def test_an_experiment_holds(name: str) -> None:
-    outcome = await run_locally(SHEETS[name], lambda _told: None)
+async def test_an_experiment_holds(name: str, free_port: int) -> None:
+    outcome = await run_locally(
+        SHEETS[name], lambda _told: None, http_port=free_port, raft_port=free_port
+    )
 
     assert outcome.status is Status.HELD, (outcome.story, outcome.verdicts)
 
 
 @slow
 @pytest.mark.parametrize("name", SHEETS)
-async def test_what_is_said_to_break_an_experiment_does(name: str) -> None:
-    outcome = await run_locally(SHEETS[name], lambda _told: None, is_broken=True)
+async def test_what_is_said_to_break_an_experiment_does(name: str, free_port: int) -> None:
+    outcome = await run_locally(
+        SHEETS[name],
+        lambda _told: None,
+        is_broken=True,
+        http_port=free_port,
+        raft_port=free_port,
+    )
 
     assert outcome.status is Status.BROKEN, (outcome.story, outcome.verdicts)
 
