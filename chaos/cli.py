@@ -41,7 +41,7 @@ _plan = click.option(
 )  # fmt: skip
 
 
-@click.group()
+@click.group(short_help="Break clusters, and judge what held")
 def chaos() -> None:
     """Break clusters, and judge whether the promises held."""
 
@@ -106,7 +106,7 @@ def simulate_seeds(
     return 0 if tally.held else INCONCLUSIVE
 
 
-@chaos.command("bugs")
+@chaos.command("bugs", short_help="Plant each bug, and count the seeds until it is caught.")
 @click.option("--seeds", type=click.IntRange(min=1), default=100, show_default=True,
               help="Give up on a bug after so many seeds.")  # fmt: skip
 @click.option("--first-seed", type=int, default=0, show_default=True)
@@ -123,7 +123,7 @@ def hunt(seeds: int, first_seed: int, names: tuple[str, ...]) -> int:
     return BROKEN if missed else 0
 
 
-@chaos.command()
+@chaos.command(short_help="Run one seed again, told as it happens.")
 @click.argument("seed", type=int)
 @_nodes
 @_theme
@@ -162,7 +162,7 @@ def replay(
     return _status(report)
 
 
-@chaos.command()
+@chaos.command(short_help="Find the fewest faults that still break it.")
 @click.argument("seed", type=int)
 @_nodes
 @_theme

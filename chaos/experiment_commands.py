@@ -21,7 +21,7 @@ def list_experiments() -> int:
     return 0
 
 
-@click.command("run")
+@click.command("run", short_help="Run an experiment on processes of this machine.")
 @click.argument("name", type=click.Choice(sorted(SHEETS)), metavar="NAME")
 @click.option("--break", "is_broken", is_flag=True, help="Now break it: the promise must fail.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")

@@ -30,7 +30,7 @@ def cluster(context: click.Context, *, url: str, patience: float, wants_json: bo
     return with_client(url, patience, work)
 
 
-@cluster.command()
+@cluster.command(short_help="Take in the node ID, which listens for the others at ADDRESS.")
 @click.argument("node_id", metavar="ID")
 @click.argument("raft", metavar="ADDRESS")
 @client_options

@@ -53,7 +53,7 @@ def resume(*, name: str, url: str, patience: float, wants_json: bool) -> int:
     return _steered(name, Client.resume_queue, url, patience, wants_json=wants_json)
 
 
-@queues.command()
+@queues.command(short_help="Remove the tasks that wait in the queue NAME, for good.")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @wait_option

@@ -254,3 +254,12 @@ def test_a_worker_serves_a_module_of_the_working_directory(
         done = command_line.run("submit", "greet", '"World"', "--wait", *url)
 
     assert done.stdout == '"Hello World"\n'
+
+
+@pytest.mark.parametrize(
+    "group", [(), ("chaos",), ("cluster",), ("queues",), ("dlq",), ("workers",)]
+)
+def test_no_command_is_told_with_its_end_cut_off(
+    command_line: CommandLine, group: tuple[str, ...]
+) -> None:
+    assert "..." not in command_line.run(*group, "--help").stdout.partition("Commands:")[2]
