@@ -29,6 +29,7 @@ from gateway.event_source import EventSource
 from gateway.ids import new_id
 
 DRAIN_SECONDS = 60.0
+DEPOSED_SECONDS = 2.0  # A leader without a majority steps down after one.
 LOOK_SECONDS = 0.1
 _DRAIN, _MARKER = "drain", "marker"  # Processes of the lab's own, whose rows are no evidence.
 
@@ -59,7 +60,7 @@ class Lab:
     story: list[Told] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    final: dict[str, str | None] = field(default_factory=dict)
+    final: dict[str, str | None] | None = None  # Not known before all was drained.
     events: list[Event] = field(default_factory=list)
     healed: float = 0.0
 
@@ -167,8 +168,9 @@ class Lab:
         try:
             yield
         finally:
+            bites = {"processes ended": int(self.target.has_ended(name))}
             await self.target.revive(name)
-            self._note("killed", name, injected, {"processes ended": 1})
+            self._note("killed", name, injected, bites)
 
     @asynccontextmanager
     async def frozen(self, name: str) -> AsyncIterator[None]:
@@ -179,14 +181,28 @@ class Lab:
         try:
             yield
         finally:
+            bites = {"processes stopped": int(self.target.is_stopped(name))}
             await self.target.thaw(name)
-            self._note("frozen", name, injected, {"processes stopped": 1})
+            self._note("frozen", name, injected, bites)
 
     def _note(self, name: str, target: str, injected: float, bites: Mapping[str, int]) -> None:
         self.healed = self.now()
         self.faults.append(Fault(name, target, injected, self.healed, bites))
         told = ", ".join(f"{what}: {count}" for what, count in bites.items())
         self.say(f"healed: {name} of {target} ({told})")
+
+    async def expect_deposed(self, leader: str, since: float) -> None:
+        """Wait until *leader*, in trouble since then, no longer says that it leads."""
+        await self.lookout.until(
+            f"{leader} steps down",
+            lambda views: (sight := views[leader]) is not None and sight.role != "leader",
+        )
+        took = self.now() - since
+        self.expect(
+            f"{leader} steps down within {DEPOSED_SECONDS:g} s",
+            f"{took:.2f} s",
+            is_met=took <= DEPOSED_SECONDS,
+        )
 
     async def settle(self) -> None:
         """After the last heal: every node serves, what waits is done, and all is looked at once."""
@@ -211,10 +227,9 @@ class Lab:
     async def _drain(self) -> None:
         """Wait until all that may have been submitted has ended, and note how."""
         rows = self.recorder.history()
-        asked = {
-            row.task_id for row in rows if row.f == "submit"
-        }  # What failed, too: it must not be.
-        left = {task_id for task_id in asked if task_id is not None}
+        # What failed is looked for as well: it must not be there.
+        left = {row.task_id for row in rows if row.f == "submit" and row.task_id is not None}
+        self.final = {}
         until = self.now() + DRAIN_SECONDS
         process, node = Process(_DRAIN), self.target.nodes[0]
         while True:

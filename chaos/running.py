@@ -59,11 +59,11 @@ async def run_locally(
         )
         lab = Lab(LocalTarget(settings), narrate)
         async with lab:
-            try:
-                await sheet.method(lab)
-            except TimeoutError as error:
-                why = str(error) or "it waited in vain"
-                lab.expect("the experiment comes to its end", why, is_met=False)
-            await lab.settle()
+            for name, step in (("experiment", sheet.method(lab)), ("settling", lab.settle())):
+                try:
+                    await step
+                except TimeoutError as error:
+                    why = str(error) or "it waited in vain"
+                    lab.expect(f"the {name} comes to its end", why, is_met=False)
             verdicts = check(lab.evidence())
     return Outcome(sheet, verdicts, lab.expectations, lab.story)

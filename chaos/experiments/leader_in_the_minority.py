@@ -10,8 +10,6 @@ from chaos.lab import Lab
 from chaos.recording import Process
 from chaos.targets.contract import alone
 
-UNTIL_DEPOSED_SECONDS = 2.0
-
 
 async def method(lab: Lab) -> None:
     old = await lab.lookout.leader()
@@ -24,16 +22,7 @@ async def method(lab: Lab) -> None:
             in_flight = asyncio.create_task(lab.submit(Process("in-flight"), old))
             new = await lab.lookout.leader(among=others)
             lab.say(f"{new} leads a new term; its clients go on")
-            await lab.lookout.until(
-                f"{old} steps down",
-                lambda views: (sight := views[old]) is not None and sight.role != "leader",
-            )
-            took = lab.now() - cut_at
-            lab.expect(
-                f"{old} steps down within {UNTIL_DEPOSED_SECONDS:g} s",
-                f"{took:.2f} s",
-                is_met=took <= UNTIL_DEPOSED_SECONDS,
-            )
+            await lab.expect_deposed(old, cut_at)
             first = await in_flight
             lab.expect(
                 "the write that was in flight may have happened (504), or certainly did not (503)",

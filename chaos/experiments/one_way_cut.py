@@ -8,8 +8,6 @@ from chaos.experiments.sheet import Setting, Sheet
 from chaos.lab import Lab
 from chaos.targets.contract import deaf
 
-UNTIL_DEPOSED_SECONDS = 2.0
-
 
 async def method(lab: Lab) -> None:
     old = await lab.lookout.leader()
@@ -17,17 +15,7 @@ async def method(lab: Lab) -> None:
     async with lab.traffic(clients=6):
         await asyncio.sleep(2)
         async with lab.cut("deaf: it is heard, and hears nobody", old, deaf(old, lab.target.nodes)):
-            cut_at = lab.now()
-            await lab.lookout.until(
-                f"{old} steps down",
-                lambda views: (sight := views[old]) is not None and sight.role != "leader",
-            )
-            took = lab.now() - cut_at
-            lab.expect(
-                f"{old} steps down within {UNTIL_DEPOSED_SECONDS:g} s",
-                f"{took:.2f} s",
-                is_met=took <= UNTIL_DEPOSED_SECONDS,
-            )
+            await lab.expect_deposed(old, lab.now())
             new = await lab.lookout.leader(among=set(lab.target.nodes) - {old})
             lab.say(f"{new} leads")
             await asyncio.sleep(2)

@@ -45,6 +45,12 @@ class Target(Protocol):
     async def stop(self) -> None:
         """Undo every fault and end everything."""
 
+    def has_ended(self, name: str) -> bool:
+        """Whether the process is gone: the sign that a kill bit."""
+
+    def is_stopped(self, name: str) -> bool:
+        """Whether the process stands still: the sign that a freeze bit."""
+
     async def kill(self, name: str) -> None:
         """SIGKILL a node or a worker; `revive` brings it back on the same disk."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from itertools import permutations
+from pathlib import Path
 
 from chaos.relay import Direction, Relay
 from chaos.targets.contract import Way
@@ -55,6 +56,14 @@ class LocalTarget:
         await self.mend()
         await self.cluster.stop()
         await asyncio.gather(*(relay.stop() for relay in self._relays.values()))
+
+    def has_ended(self, name: str) -> bool:
+        return not self.cluster.children[name].is_running
+
+    def is_stopped(self, name: str) -> bool:
+        """As the kernel says, after the command's name in brackets (proc(5))."""
+        told = Path(f"/proc/{self.cluster.children[name].pid}/stat").read_text("utf-8", "replace")
+        return told.rpartition(")")[2].split()[0] == "T"
 
     async def kill(self, name: str) -> None:
         self._frozen.discard(name)
