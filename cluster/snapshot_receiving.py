@@ -102,6 +102,7 @@ class SnapshotReceiver:
             if self._transfer is transfer:
                 self._transfer = None
         await self._install(machine, place)
+        self._stop(transfer.peer, transfer.number)
 
     async def _take_in(self, transfer: _Transfer) -> tuple[Machine, Place]:
         """Write down and load what comes, until it is whole."""

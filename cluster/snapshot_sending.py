@@ -97,7 +97,10 @@ class SnapshotSender:
         while self._engine.is_leader and self._engine.term == term:
             content = await self._loop.run_in_executor(self._thread, next, contents, None)
             if content is None:
-                self._tell(transfer, "end", transfer.sent)
+                # Until the follower says that it is over: what it has in hand may take a slow disk
+                # longer than the next heartbeat, and another transfer would put an end to it.
+                if self._tell(transfer, "end", transfer.sent):
+                    await transfer.wait_until_over()
                 return
             if not await transfer.wait_for_room() or not self._tell(
                 transfer, "frame", transfer.sent, content
@@ -130,9 +133,15 @@ class _Transfer:
         self._moved.set()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Send no more: the follower has all, or wants none of it."""
         self._is_stopped = True
         self._moved.set()
+
+    async def wait_until_over(self) -> None:
+        """Wait until it is stopped."""
+        while not self._is_stopped:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def wait_for_room(self) -> bool:
         """Wait until one more frame may be sent; False if none may be any more."""
