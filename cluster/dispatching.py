@@ -99,6 +99,7 @@ class Dispatcher:
             for parcel in self._proposals.take_parcels(engine.term):
                 self._leading.add(self._origin, parcel.number, parcel.commands())
             self._leading.append_entries()
+            self._driver.turn()
         elif self._driver.leader_link is not None and self._pause is None:
             for parcel in self._proposals.take_parcels(engine.term):
                 self._forward(parcel)

@@ -73,6 +73,7 @@ class Leading:
         self._clock_start = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._planned: Deadline | None = None  # What the timer is set to.
+        self._planned_index = -1  # The state that it was read from; -1: it has to be read again.
         self._is_own_open = False
 
     def begin(self) -> None:
@@ -87,6 +88,7 @@ class Leading:
         self._begun_term = self._engine.term
         self._clock_base_ms = self._machine.cluster_time_ms
         self._clock_start = self._loop.time()
+        self._planned_index = -1
         self._is_own_open = False
         reach("leading.begins")
         begin = BeginTerm(
@@ -161,7 +163,6 @@ class Leading:
             reach("leading.before_append")
             index, _ = self._engine.append(codec.pack_entry(*self._stamp(), groups))
             self._appended.append((index, commands, size))
-            self._driver.wake()
 
     def applied(self, index: int) -> None:
         """Note that this node has applied all up to *index*."""
@@ -170,8 +171,9 @@ class Leading:
 
     def plan_tick(self) -> None:
         """Set the timer to the machine's next deadline, by whichever clock comes first."""
-        if self._is_own_open:
+        if self._is_own_open or self._planned_index == self._machine.applied_index:
             return
+        self._planned_index = self._machine.applied_index
         deadline = self._machine.next_deadline()
         if deadline == self._planned and self._timer is not None:
             return
@@ -198,7 +200,7 @@ class Leading:
         self._is_own_open = False
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer, self._planned_index = None, -1
         reach("leading.before_tick_proposed")
         self.decide(Tick())
 

@@ -15,6 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from cluster.crashpoints import reach
@@ -89,9 +90,9 @@ class Driver:
         self._outbox_bytes: Counter[Link] = Counter()  # Of the entries in it.
         self._is_writing = False
         self._written_at = 0.0
-        self._is_scheduled = False
+        self._scheduled: asyncio.Handle | None = None  # The turn that was asked for.
         self._is_stopped = False
-        self._writer: asyncio.Task[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._addresses = dict(addresses)
         self._learners: dict[str, str] = {}
@@ -135,9 +136,8 @@ class Driver:
 
     def wake(self) -> None:
         """Have the engine tick in this turn of the loop, once, however often this is called."""
-        if not self._is_scheduled and not self._is_stopped:
-            self._is_scheduled = True
-            self._loop.call_soon(self._turn)
+        if self._scheduled is None and not self._is_stopped:
+            self._scheduled = self._loop.call_soon(self.turn)
 
     @property
     def leader_link(self) -> Link | None:
@@ -180,13 +180,14 @@ class Driver:
         if channel is not Channel.RAFT or not isinstance(content, list):
             raise WireError(f"a frame of channel {channel.name} has no place here")
         try:
-            for message in content:
-                self.engine.receive(link.peer, message)
+            calls_for_turn = [self.engine.receive(link.peer, message) for message in content]
         except (KeyError, TypeError, ValueError) as error:
             raise WireError(f"a Raft message cannot be understood: {error!r}") from error
         except (BrokenPromise, UnsupportedVersion) as error:
             self.fail(error)
-        self.wake()
+            return
+        if self._outbox or any(calls_for_turn):
+            self.wake()
 
     # What the engine asks (contract.EngineHooks).
 
@@ -237,10 +238,13 @@ class Driver:
         self._timer = self._loop.call_later(self._timing.heartbeat / 3, self._on_timer)
         if self._is_writing and self._loop.time() - self._written_at > self._timing.heartbeat:
             self.engine.keep_alive()
-        self._turn()
+        self.turn()
 
-    def _turn(self) -> None:
-        self._is_scheduled = False
+    def turn(self) -> None:
+        """Tick now, in place of what `wake` has asked for. Never from within a hook."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         if self._is_stopped:
             return
         try:
@@ -267,13 +271,24 @@ class Driver:
         reach("driver.before_generation")
         self._is_writing = True
         self._written_at = self._loop.time()
-        self._writer = self._loop.create_task(self._write(self._log.seal(), outbox))
+        generation = self._log.seal()
+        self._writer = self._loop.run_in_executor(self._log_thread, self._log.write, generation)
+        self._writer.add_done_callback(partial(self._written, generation, outbox))
 
-    async def _write(self, generation: Generation, outbox: list[tuple[Link, Message]]) -> None:
+    def _written(
+        self,
+        generation: Generation,
+        outbox: list[tuple[Link, Message]],
+        writer: asyncio.Future[None],
+    ) -> None:
+        """Go on once *generation* is durable: what depended on it may leave and be applied."""
         try:
-            await self._loop.run_in_executor(self._log_thread, self._log.write, generation)
+            writer.result()
         except OSError as error:
             self.fail(StorageError(f"the log cannot be written: {error}"))
+            return
+        except Exception as error:  # noqa: BLE001 - a bug stops the node rather than its meaning.
+            self.fail(error)
             return
         reach("driver.after_durable")
         self._log.written(generation)
@@ -284,7 +299,8 @@ class Driver:
             self.fail(error)  # Unsaid, it would leave the others waiting for ever.
             return
         reach("driver.after_durable_delivery")
-        self._turn()
+        if self._outbox or self._log.is_dirty or self.engine.has_work:
+            self.turn()
 
     def fail(self, error: BaseException) -> None:
         """Stop this node: going on would risk a promise."""

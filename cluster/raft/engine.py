@@ -80,12 +80,25 @@ class Engine(Replicator):
         """
         return self._append(REGULAR + command)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a tick, or applying, could do something now that need not wait for the timer."""
+        if self.commit_index > self.applied_index:
+            return True
+        return self.is_leader and any(
+            self._lacks_entries(peer, progress) for peer, progress in self._roster.items()
+        )
+
     def tick(self) -> None:
         """Do what the time asks for, count votes and acknowledgements, send what is called for."""
         self._mind_the_election()
-        self.doTick(0)
+        if self.is_leader:  # Of a follower pysyncobj knows only elections, which are held above.
+            self.doTick(0)
+            self._mind_what_it_leads()
+
+    def _mind_what_it_leads(self) -> None:
         if not self.is_leader:
-            return
+            return  # It has just stepped down, without a majority.
         self._mind_the_members()
         self._mind_the_transfer()
         self._replicate_news()
@@ -132,8 +145,11 @@ class Engine(Replicator):
 
     # Messages in.
 
-    def receive(self, peer: str, message: Message) -> None:
+    def receive(self, peer: str, message: Message) -> bool:
         """Take one message from *peer*, rewritten or refused where pysyncobj would go wrong.
+
+        Returns:
+            Whether it may call for a tick, or for something to be applied.
 
         Raises:
             WireError: a number in it is none that a member could mean.
@@ -142,12 +158,13 @@ class Engine(Replicator):
         handler = _RULES.get(message["type"])
         progress = self._roster.get(peer)
         if handler is None or progress is None:
-            return  # Forwarding (D8), stock transfers, chunked commands (D18): not here.
+            return False  # Forwarding (D8), stock transfers, chunked commands (D18): not here.
         self._check_numbers(peer, message)
         if handler(self, peer, message):
             self.process(progress.node, message)
             if message["type"] == "append_entries":
                 self._adopt_configuration_if_changed()
+        return message["type"] != "next_node_idx" or not self._is_idle(peer, message)
 
     def _check_numbers(self, peer: str, message: Message) -> None:
         """One broken member must not push the term out of everyone's reach for good."""

@@ -10,6 +10,7 @@ import logging
 
 from cluster.raft.contract import EngineSettings, Message
 from cluster.raft.following import Follower
+from cluster.raft.membership import Stage
 from cluster.raft.progress import Progress
 from cluster.raft.segments import Entry
 
@@ -96,8 +97,10 @@ class Replicator(Follower):
         self.dispatch(peer, message, is_urgent=True)
 
     def _announce_commit(self, peer: str) -> None:
-        message = {"type": "committed", "term": self.term, "commit_index": self.commit_index}
-        self.dispatch(peer, message, is_urgent=True)
+        """Tell *peer* what is committed: at once, or in one frame with what the disk holds up."""
+        self.dispatch(
+            peer, {"type": "committed", "term": self.term, "commit_index": self.commit_index}
+        )
 
     def _lacks_entries(self, peer: str, progress: Progress) -> bool:
         """Whether *peer* lacks entries and may be sent some now; its answers pace the rest."""
@@ -133,6 +136,24 @@ class Replicator(Follower):
             self._push_matches()
         self._note_answer(peer, progress)
         return False
+
+    def _is_idle(self, peer: str, ack: Message) -> bool:
+        """Whether that acknowledgement, which was taken, leaves a tick nothing to do.
+
+        So it is with most: the last of a round's, and those of signs of life.
+        """
+        if not self.is_leader:
+            return True
+        progress = self._roster[peer]
+        return (
+            not ack["reset"]
+            and progress.match_index <= self.commit_index
+            and progress.next_index > self.log.last_index
+            and self._transfer_to is None
+            and self.configuration.stage is Stage.FORMED
+            and self.configuration.counts(peer, progress.incarnation)
+            and not self.is_changing
+        )
 
     def _rule_heartbeat_ack(self, peer: str, message: Message) -> bool:
         if message["from_term"] == self.term and self.is_leader:

@@ -39,14 +39,19 @@ _PRIVATE_METHODS = (
     "_SyncObj__setCurrentTerm",
     "_SyncObj__setState",
     "_SyncObj__tryLogCompaction",
+    "_checkCommandsToApply",
 )
 
 
 class Peer(Node):
     """A node whose hash is the same in every process, so that sets of them are in one order."""
 
+    def __init__(self, node_id: str) -> None:
+        super().__init__(node_id)
+        self._hash = zlib.crc32(node_id.encode())  # Once: pysyncobj looks nodes up all the time.
+
     def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
+        return self._hash
 
 
 class Rules(Protocol):
@@ -203,6 +208,9 @@ class Stock(PlainState, SyncObj, Rules):
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802 - pysyncobj's name
         """Never: we compact, on our own terms."""
+
+    def _checkCommandsToApply(self) -> None:  # noqa: N802 - pysyncobj's name
+        """Nothing: commands are appended by ourselves, never queued in pysyncobj (D8)."""
 
     def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: ARG002, N802, N803
         raise AssertionError("pysyncobj never reads or writes a snapshot here")

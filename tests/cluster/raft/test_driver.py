@@ -83,6 +83,35 @@ async def test_much_that_waits_for_a_slow_disk_reaches_the_others_in_the_end(
         assert member.failure is None
 
 
+async def test_only_an_acknowledgement_that_changes_nothing_calls_for_no_turn(
+    group: MakeGroup,
+) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    engine = leader.engine
+    index, term = leader.append(b"one")
+    peers = [member.node_id for member in members.followers(leader)]
+    await leader.until(
+        lambda: (
+            all(engine.match_index(peer) == index for peer in peers)
+            and engine.applied_index == index
+        )
+    )
+    ack = {"type": "next_node_idx", "from_term": term, "next_node_idx": index + 1, "reset": False}
+
+    assert not engine.receive(peers[0], dict(ack))
+    assert engine.receive(peers[0], ack | {"reset": True})
+
+    engine.append(b"two")
+    assert engine.receive(peers[0], ack | {"next_node_idx": index + 1})  # It lacks the second.
+    assert engine.receive(peers[0], ack | {"next_node_idx": index + 2})  # It commits the second.
+    engine.tick()
+    assert not engine.receive(peers[0], ack | {"next_node_idx": index + 2})
+
+    assert engine.hand_over(peers[0])
+    assert engine.receive(peers[0], ack | {"next_node_idx": index + 2})
+
+
 async def test_all_members_restart_with_what_was_applied(group: MakeGroup) -> None:
     members = await group(3)
     leader = await members.leader()
