@@ -13,6 +13,8 @@ from gateway.client_work import Work
 from gateway.handles import Handle
 from gateway.submissions import Submission, SubmitOptions, Submittable
 
+_MINIMAL = {"prefer": "return=minimal"}  # A handle is made of the id alone.
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -79,7 +81,8 @@ class Client(Pages, Queues, Work):
             submission = Submission(task, *args, **kwargs)
         else:
             submission = task.submission(*args, **kwargs)
-        answer = await self._caller.call("submit", submission.body(), extras=self._extras())
+        extras = self._extras() | _MINIMAL
+        answer = await self._caller.call("submit", submission.body(), extras=extras)
         return Handle(self, answer["task_id"], is_duplicate="duplicate" in answer)
 
     async def submit_many(self, submissions: Iterable[Submission[R]]) -> list[Handle[R]]:

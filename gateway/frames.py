@@ -22,7 +22,8 @@ MESSAGE_BYTES_MAX = 16 << 20
 MESSAGE_FRAMES_MAX = 1_000
 FRAME_BYTES_MAX = MESSAGE_BYTES_MAX - 1_024  # What a message may hold beside its own few bytes.
 NUMBER_MAX = (1 << 63) - 1
-EXTRAS = frozenset({"traceparent", "consistency", "min_index"})
+HEADERS = frozenset({"traceparent", "prefer"})  # Extras that HTTP has as headers.
+EXTRAS = HEADERS | {"consistency", "min_index"}
 
 _PROTOCOL_ERROR = 1002  # RFC 6455, §7.4.1.
 _UNSUPPORTED = 1003

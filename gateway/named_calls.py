@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gateway.calls import Handler
-from gateway.frames import Called
+from gateway.frames import HEADERS, Called
 from gateway.problems import FieldError, Problem, invalid
 from gateway.routes import ROUTES
 from gateway.routing import Route
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_TRACEPARENT = "traceparent"
 
 
 class Asked(NamedTuple):
@@ -48,12 +47,17 @@ class Operation(NamedTuple):
             Problem: 422 naming each that cannot stand where it belongs.
         """
         left = called.members
-        extras = dict(called.extras)
-        traceparent = extras.pop(_TRACEPARENT, None)
-        headers = {_TRACEPARENT: traceparent} if isinstance(traceparent, str) else {}
+        extras, headers = called.extras, {}
+        if extras:
+            headers = {
+                name: text
+                for name, text in extras.items()
+                if name in HEADERS and isinstance(text, str)
+            }
+            extras = {name: item for name, item in extras.items() if name not in HEADERS}
         errors: list[FieldError] = []
         path = _texts({name: left.pop(name, None) for name in self.path_names}, errors)
-        query = extras if self.has_body else extras | left
+        query = extras if self.has_body else {**extras, **left}
         texts = _texts({name: item for name, item in query.items() if item is not None}, errors)
         if errors:
             raise invalid(errors)

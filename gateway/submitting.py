@@ -17,6 +17,7 @@ from gateway.shapes import TASKS
 from gateway.tasks import task_after
 
 GONE = "gone"  # The status of a task that its key outlived.
+MINIMAL = "return=minimal"  # RFC 7240, §4.2: whoever submits much need not read it all back.
 
 
 async def submit(call: Call) -> Reply:
@@ -29,15 +30,17 @@ async def submit(call: Call) -> Reply:
     committed = await _submitted(call.service, (new,))
     submitted = committed.reply.tasks[0]
     status = submitted.status or GONE
-    answer = await task_after(call, committed.index, submitted.task_id, status)
+    outcome = write_headers(committed) | {"Location": f"/tasks/{submitted.task_id}"}
+    answer: dict[str, object]
+    if MINIMAL in headers.get("prefer", ""):
+        outcome["Preference-Applied"] = MINIMAL
+        answer = {"id": submitted.task_id, "status": str(status)}
+    else:
+        answer = await task_after(call, committed.index, submitted.task_id, status)
     answer |= {"success": True, "task_id": submitted.task_id}
     if submitted.is_duplicate:
         answer["duplicate"] = True
-    return Reply(
-        answer,
-        200 if submitted.is_duplicate else 201,
-        write_headers(committed) | {"Location": f"/tasks/{submitted.task_id}"},
-    )
+    return Reply(answer, 200 if submitted.is_duplicate else 201, outcome)
 
 
 async def submit_batch(call: Call) -> Reply:

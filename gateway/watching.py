@@ -19,6 +19,8 @@ from cluster.replica import Replica
 
 _log = logging.getLogger(__name__)
 
+BATCH_EVENTS = 1_000  # Dispatched at a time: the loop must not be held up.
+
 _FINAL = frozenset(status.value for status in TaskStatus if status.is_final)
 
 
@@ -76,8 +78,9 @@ class Watching:
             events = replica.watch()
             self._ring_all()  # Whatever was missed, they look for themselves.
             try:
-                async for event in events:
-                    self.dispatch(event)
+                while batch := await events.batch(BATCH_EVENTS):
+                    for event in batch:
+                        self.dispatch(event)
             except QuorateError as error:
                 _log.warning("the event reader begins anew: %s", error)
             except Exception as error:  # noqa: BLE001 - One listener's bug must not leave all waiting.

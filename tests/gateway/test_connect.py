@@ -112,6 +112,17 @@ async def test_a_trace_goes_with_the_call(connection: Connection, queue: str) ->
     assert submitted.value["traceparent"] == trace
 
 
+async def test_a_preference_goes_with_the_call(connection: Connection, queue: str) -> None:
+    submitted = await connection.call(
+        "submit",
+        {"type": "t", "data": 1, "queue": queue},
+        timeout_seconds=10,
+        extras={"prefer": "return=minimal"},
+    )
+
+    assert submitted.value.keys() == {"id", "task_id", "status", "success"}
+
+
 async def test_what_a_loop_turn_asks_is_committed_in_one_entry(
     connection: Connection, queue: str
 ) -> None:

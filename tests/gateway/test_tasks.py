@@ -55,6 +55,22 @@ async def test_a_submission_is_answered_with_the_task_and_what_simple_clients_re
     assert task["created_at"].endswith("Z")
 
 
+async def test_whoever_prefers_a_minimal_answer_is_told_id_and_status_alone(
+    http: aiohttp.ClientSession,
+) -> None:
+    body = {"type": "process", "data": None, "id": new_id()}
+    prefer = {"Prefer": "return=minimal"}
+
+    async with http.post("/tasks", json=body, headers=prefer) as first:
+        told = await first.json()
+    async with http.post("/tasks", json=body, headers=prefer) as again:
+        repeated = await again.json()
+
+    assert told == {"id": body["id"], "task_id": body["id"], "status": "pending", "success": True}
+    assert (first.status, first.headers["Preference-Applied"]) == (201, "return=minimal")
+    assert (again.status, repeated) == (200, told | {"duplicate": True})
+
+
 async def test_a_task_reads_back_bare(http: aiohttp.ClientSession) -> None:
     submitted = await submit(http, meta={"a": "b"}, max_attempts=2, timeout=1.5)
 
