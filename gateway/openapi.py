@@ -42,6 +42,13 @@ _STATIC = (  # Paths beside the routes: what each is, in which form.
     ("/docs", "Describe the API for people.", "text/html"),
 )
 _READ_HEADERS = ("Quorate-Applied-Index", "Quorate-Term")
+_PREFER: Schema = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`return=minimal`: answer with id and status alone (RFC 7240).",
+    "schema": {"type": "string"},
+}
 
 
 @cache
@@ -92,7 +99,7 @@ def _operation(route: Route) -> dict[str, Any]:
         | _refused(problem_codes(route), but=told.also),
     }
     if told.body is SUBMISSION:
-        operation["parameters"].append(_idempotency_header())
+        operation["parameters"] += [_idempotency_header(), _PREFER]
     if told.body is not None:
         media = [*Format, LINES] if told.takes_lines else [*Format]
         operation["requestBody"] = _body(told.body, media)
