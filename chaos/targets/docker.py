@@ -263,6 +263,10 @@ class DockerTarget:
         """Where the others reach a node; empty while they cannot."""
         return self._state(node).addresses.get(self._network, "")
 
+    async def last_words(self, name: str) -> str:
+        """The last that a node or worker wrote."""
+        return await asyncio.to_thread(self._engine.logs, self._containers[name])
+
     # How ways come to be as they are to be.
 
     async def _set(self, ways: Iterable[Way], **changes: object) -> None:
@@ -352,11 +356,8 @@ class DockerTarget:
         try:
             await wait_until(condition, what=what, timeout_seconds=READY_SECONDS)
         except TimeoutError as error:
-            logs = "\n".join(
-                f"{name}: {self._engine.logs(container)}"
-                for name, container in self._containers.items()
-            )
-            raise TimeoutError(f"{error}\n{logs}") from None
+            words = [f"{name}: {await self.last_words(name)}" for name in self._containers]
+            raise TimeoutError("\n".join([str(error), *words])) from None
 
     def _state(self, name: str) -> State:
         return self._engine.state(self._containers[name])
