@@ -170,14 +170,18 @@ class DockerTarget:
         self._forget(PAUSED, name)
 
     async def add_worker(self) -> str:
+        [name] = await self.scale(len(self.workers) + 1)
+        return name
+
+    async def scale(self, workers: int) -> set[str]:
+        """Have so many workers, as `--scale worker=` does; the names of the new ones."""
         dead = [worker for worker in self.workers if self.has_ended(worker)]
         if dead:
             raise Unsupported(f"compose would start {', '.join(dead)} as well: revive them first")
         before = set(self._containers)
-        await self._compose.up(worker=len(self.workers) + 1)
+        await self._compose.up(worker=workers)
         await self._find_containers()
-        [name] = set(self._containers) - before
-        return name
+        return set(self._containers) - before
 
     async def flip_bit(self, node: str, kind: Kind) -> str:
         return await self._at_disk(node, "flip", "/data", kind)

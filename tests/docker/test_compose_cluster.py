@@ -256,8 +256,7 @@ async def test_a_cut_outlives_the_restart_of_the_node_that_it_cuts_off(cluster: 
 
 
 async def test_five_workers_share_what_three_did(cluster: Cluster) -> None:
-    while len(cluster.target.workers) < 5:
-        await cluster.target.add_worker()
+    added = await cluster.target.scale(5)
     workers = cluster.target.workers
 
     async def all_joined() -> set[str] | None:
@@ -272,6 +271,7 @@ async def test_five_workers_share_what_three_did(cluster: Cluster) -> None:
         await cluster.result(row.value["id"])
     tasks = [await _task(cluster, row.value["id"]) for row in rows]
 
+    assert added == {"worker4", "worker5"}
     assert len(workers) == 5
     assert {task["worker_id"] for task in tasks} == sessions
 
