@@ -97,7 +97,7 @@ def overrides(plan: Plan) -> dict[str, Any]:
             for node in plan.nodes
         }
         | {"worker": {"environment": {"QUORATE_URL": urls}}},
-        # Said again in whole: docker-compose puts the second file's network in the first one's place.
+        # In whole: docker-compose puts the second file's network in the first one's place.
         "networks": {
             "raft": {"internal": True, "ipam": {"config": [{"subnet": plan.raft_subnet}]}}
         },

@@ -263,10 +263,11 @@ async def test_five_workers_share_what_three_did(cluster: Cluster) -> None:
         sessions = {cluster.target.session_of(worker) for worker in workers}
         return None if None in sessions else {str(session) for session in sessions}
 
-    sessions = await wait_until(all_joined, what="five workers to join", timeout_seconds=60)
-    rows = [
-        await cluster.submit(cluster.target.nodes[0], type="sleep", data=1.0) for _ in range(20)
-    ]
+    sessions = await wait_until(all_joined, what="five workers to join", timeout_seconds=90)
+    # At once, and as many as five have hands for: no four of them could take all.
+    rows = await asyncio.gather(
+        *(cluster.submit("node1", type="sleep", data=4.0) for _ in range(20))
+    )
     for row in rows:
         await cluster.result(row.value["id"])
     tasks = [await _task(cluster, row.value["id"]) for row in rows]
