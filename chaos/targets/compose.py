@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
 NODES_MAX = 3  # That the file describes.
 RAFT_PORT, HTTP_PORT = 7600, 5000  # Of every container.
-UP_SECONDS = 180.0
+UP_SECONDS = 300.0
 _FIRST_HOST = 9  # Of the subnet's; the engine gives out the lowest, to itself.
 COMMANDS = (("docker", "compose"), ("docker-compose",))  # The newer one first.
 
@@ -149,9 +149,12 @@ async def _say(command: Sequence[str], environment: Mapping[str, str]) -> tuple[
     try:
         async with asyncio.timeout(UP_SECONDS):
             said, _none = await process.communicate()
-    except BaseException:
+    except BaseException as error:
         if process.returncode is None:
             process.kill()
             await process.wait()
+        if isinstance(error, TimeoutError):
+            what = " ".join(command)
+            raise TimeoutError(f"not in {UP_SECONDS:g} s: {what}") from None
         raise
     return process.returncode or 0, said.decode(errors="replace")[-2000:]
