@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import click
 
 from chaos.experiments import SHEETS
+from chaos.healing import run_to_the_end
 from chaos.lab import Told
 from chaos.running import Outcome, run_locally
 
@@ -39,7 +39,7 @@ def run_experiment(name: str, *, is_broken: bool, as_json: bool) -> int:
 
     if not as_json:
         click.echo(f"{sheet.question}\n\nBefore you go on: {sheet.prediction}\n")
-    outcome = asyncio.run(run_locally(sheet, narrate, is_broken=is_broken))
+    outcome = run_to_the_end(run_locally(sheet, narrate, is_broken=is_broken))
     _tell(outcome, is_broken=is_broken, as_json=as_json)
     return int(outcome.status)
 
