@@ -8,8 +8,8 @@ import json
 import click
 
 from chaos.experiments import SHEETS
-from chaos.lab import Told
 from chaos.running import Outcome, run_locally
+from chaos.scene import Told
 
 
 @click.command("list")
@@ -24,8 +24,11 @@ def list_experiments() -> int:
 @click.command("run", short_help="Run an experiment on processes of this machine.")
 @click.argument("name", type=click.Choice(sorted(SHEETS)), metavar="NAME")
 @click.option("--break", "is_broken", is_flag=True, help="Now break it: the promise must fail.")
+@click.option(
+    "--teaching-pace", "is_paced", is_flag=True, help="Elections ten times as slow, to be watched."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def run_experiment(name: str, *, is_broken: bool, as_json: bool) -> int:
+def run_experiment(name: str, *, is_broken: bool, is_paced: bool, as_json: bool) -> int:
     """Run an experiment on processes of this machine, told as it happens.
 
     NAME is one of `quorate chaos list`. Exit status: 0 the promises held, 1 one was broken, 2 the
@@ -39,7 +42,7 @@ def run_experiment(name: str, *, is_broken: bool, as_json: bool) -> int:
 
     if not as_json:
         click.echo(f"{sheet.question}\n\nBefore you go on: {sheet.prediction}\n")
-    outcome = asyncio.run(run_locally(sheet, narrate, is_broken=is_broken))
+    outcome = asyncio.run(run_locally(sheet, narrate, is_broken=is_broken, is_paced=is_paced))
     _tell(outcome, is_broken=is_broken, as_json=as_json)
     return int(outcome.status)
 

@@ -10,8 +10,10 @@ from typing import NamedTuple
 from chaos.checkers import check
 from chaos.checkers.verdicts import Status, Verdict, worst
 from chaos.experiments import Sheet
-from chaos.lab import Expectation, Lab, Told
+from chaos.lab import Lab
+from chaos.scene import Expectation, Told
 from chaos.targets.local import LocalTarget
+from cluster.settings import ELECTION_SECONDS
 from node.children import QUORATE
 from node.local import LocalSettings
 
@@ -39,14 +41,18 @@ async def run_locally(
     narrate: Callable[[Told], None],
     *,
     is_broken: bool = False,
+    is_paced: bool = False,
     http_port: int = HTTP_PORT,
     raft_port: int = RAFT_PORT,
 ) -> Outcome:
     """Run *sheet* on processes of this machine, or on the setting that breaks it.
 
+    Paced, elections and heartbeats take ten times as long, so that a person can follow them.
     Ports are the next free ones from those two on.
     """
     setting = sheet.broken if is_broken else sheet.setting
+    if is_paced:
+        setting = setting.at_teaching_pace()
     with tempfile.TemporaryDirectory(prefix="quorate-lab-") as data:
         settings = LocalSettings(
             data=Path(data),
@@ -54,10 +60,12 @@ async def run_locally(
             workers=setting.workers,
             http_port=http_port,
             raft_port=raft_port,
+            slots=setting.slots,
             lease_seconds=setting.lease_seconds,
+            election_seconds=ELECTION_SECONDS * setting.pace,
             node_program=("chaos.planted_node", setting.bug) if setting.bug else QUORATE,
         )
-        lab = Lab(LocalTarget(settings), narrate)
+        lab = Lab(LocalTarget(settings), narrate, setting=setting)
         async with lab:
             for name, step in (("experiment", sheet.method(lab)), ("settling", lab.settle())):
                 try:

@@ -28,6 +28,7 @@ class Sight(NamedTuple):
     commit_index: int
     applied_index: int
     state_hash: str
+    hears: tuple[str, ...] = ()  # The other members that it has heard within the last second.
 
 
 class Fault(NamedTuple):

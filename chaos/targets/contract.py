@@ -7,12 +7,13 @@ node to another as a pair; what it cannot do it refuses with `Unsupported`, in a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import permutations
-from typing import Protocol
+from itertools import permutations, product
+from typing import Literal, Protocol
 
 from cluster.errors import QuorateError
 
 Way = tuple[str, str]  # From one node to another.
+Kind = Literal["log", "snapshot"]  # Of a node's files.
 
 
 class Unsupported(QuorateError):
@@ -57,6 +58,28 @@ class Target(Protocol):
     async def revive(self, name: str) -> None:
         """Start again what was killed."""
 
+    async def restart(self, name: str) -> None:
+        """End it in good order and start it again. See `start_of`."""
+
+    async def kill_all(self) -> None:
+        """SIGKILL every process at once: nobody is left who knows what the others do not."""
+
+    async def revive_all(self) -> None:
+        """Start again all that has ended, nodes first."""
+
+    async def flip_bit(self, node: str, kind: Kind) -> str:
+        """Flip a bit on the disk of a node that has ended, and tell in which file and where."""
+
+    async def put_disk_aside(self, node: str) -> None:
+        """Do what a node with a damaged disk asks for: move its data away, and let the others bring
+        it up to date when it is revived. It must have ended."""
+
+    async def complaint_of(self, node: str) -> str | None:
+        """Why a node refuses its disk, in its own words; None while it does not."""
+
+    def start_of(self, name: str) -> str:
+        """Which start of the process this is: never the same twice, the sign that a restart bit."""
+
     async def freeze(self, name: str) -> None:
         """Stop a process where it stands, its connections open; `thaw` lets it go on."""
 
@@ -85,6 +108,12 @@ def alone(node: str, nodes: Iterable[str]) -> tuple[Way, ...]:
 def deaf(node: str, nodes: Iterable[str]) -> tuple[Way, ...]:
     """The ways to *node*: it is heard, and hears nobody."""
     return tuple((other, node) for other in nodes if other != node)
+
+
+def apart(some: Iterable[str], others: Iterable[str]) -> tuple[Way, ...]:
+    """The ways between two groups, both directions."""
+    pairs = list(product(some, others))
+    return (*pairs, *((other, one) for one, other in pairs))
 
 
 def ring_of_majorities(nodes: Iterable[str]) -> tuple[Way, ...]:

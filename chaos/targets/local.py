@@ -12,8 +12,8 @@ from itertools import permutations
 from pathlib import Path
 
 from chaos.relay import Direction, Relay
-from chaos.targets.contract import Way
-from node.local import Listener, LocalCluster, LocalSettings
+from chaos.targets.contract import Kind, Way
+from node.local import STOP_TIMEOUT_SECONDS, Listener, LocalCluster, LocalSettings
 
 
 class LocalTarget:
@@ -74,6 +74,39 @@ class LocalTarget:
             await self.cluster.start_node(name)
         else:
             await self.cluster.start_worker(name)
+
+    async def restart(self, name: str) -> None:
+        self.cluster._ended_on_purpose.add(name)
+        await self.cluster.children[name].stop(timeout_seconds=STOP_TIMEOUT_SECONDS)
+        await self.revive(name)
+
+    async def kill_all(self) -> None:
+        self._frozen.clear()
+        await self.cluster.kill_all()
+
+    async def revive_all(self) -> None:
+        for name in (*self.nodes, *self.workers):
+            if self.has_ended(name):
+                await self.revive(name)
+
+    async def flip_bit(self, node: str, kind: Kind) -> str:
+        suffix = {"log": ".log", "snapshot": ".snapshot"}[kind]
+        file = min((self.cluster.settings.data / node).glob(f"*{suffix}"))
+        content = bytearray(file.read_bytes())
+        place = len(content) // 2
+        content[place] ^= 1
+        file.write_bytes(content)
+        return f"{file.name}, byte {place}"
+
+    async def put_disk_aside(self, node: str) -> None:
+        directory = self.cluster.settings.data / node
+        directory.rename(directory.with_name(f"{node}-aside-{self.start_of(node)}"))
+
+    async def complaint_of(self, node: str) -> str | None:
+        return self.cluster.children[node].announcements.get("damaged")
+
+    def start_of(self, name: str) -> str:
+        return str(self.cluster.children[name].pid)
 
     async def freeze(self, name: str) -> None:
         self.cluster.freeze(name)
