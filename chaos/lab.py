@@ -27,6 +27,7 @@ SERVE_SECONDS = 20.0  # After the heal, until a node must serve.
 DEPOSED_SECONDS = 2.0  # A leader without a majority steps down after one.
 LOOK_SECONDS = 0.1
 JOIN_SECONDS = 20.0
+AT_ONCE = 50  # Of the looks at how tasks have ended.
 _DRAIN, _MARKER = "drain", "marker"  # Processes of the lab's own, whose rows are no evidence.
 
 
@@ -127,22 +128,25 @@ class Lab(Injecting):
         rows = self.recorder.history()
         # What failed is looked for as well: it must not be there.
         left = {row.task_id for row in rows if row.f == "submit" and row.task_id is not None}
-        self.final = {}
+        self.final = final = {}
         until = self.now() + DRAIN_SECONDS
         process, node = Process(_DRAIN), self.target.nodes[0]
-        while True:
-            for task_id in sorted(left):
-                row = await self.client.ask(process, "task", {"id": task_id}, node=node)
-                if row.type is Type.OK:
-                    self.final[task_id] = row.value["status"]
-                    if row.value["status"] is None or row.value["status"] in FINAL:
-                        left.discard(task_id)
-                if self.now() > until:
-                    break
-            if not left or self.now() > until:
-                break
-            await asyncio.sleep(LOOK_SECONDS)
-        self.say(told_of_the_end(self.final, len(left)))
+
+        async def look(task_id: str) -> None:
+            row = await self.client.ask(process, "task", {"id": task_id}, node=node)
+            if row.type is Type.OK:
+                status = final[task_id] = row.value["status"]
+                if status is None or status in FINAL:
+                    left.discard(task_id)
+
+        while left and self.now() < until:
+            ids = sorted(left)
+            for at in range(0, len(ids), AT_ONCE):
+                if self.now() < until:
+                    await asyncio.gather(*map(look, ids[at : at + AT_ONCE]))
+            if left:
+                await asyncio.sleep(LOOK_SECONDS)
+        self.say(told_of_the_end(final, len(left)))
 
     async def _see_events(self) -> None:
         """Wait until every transition so far has been read: up to a task that marks the end."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from chaos.simulation.planted import Patch, Planted, replace, replace_command
 from cluster.core import commands, lifecycle
+from cluster.core.machine import Machine
 from cluster.raft import storage
 
 HELD_BYTES = 64 * 1024  # As much as a buffered file of many languages keeps to itself.
@@ -51,6 +52,17 @@ def _apply_holds_the_loop(stack: ExitStack) -> None:
     replace_command(stack, commands.Submit, make)
 
 
+def _clock_of_its_own(stack: ExitStack) -> None:
+    def make(original: Any) -> Any:
+        def apply_entry(self: Machine, entry: Any, **named: Any) -> Any:
+            named["cluster_time_ms"] = time.monotonic_ns() // 1_000_000
+            return original(self, entry, **named)
+
+        return apply_entry
+
+    replace(stack, Machine, "apply_entry", make)
+
+
 def _lessons(*lessons: tuple[str, str, Patch]) -> Mapping[str, Planted]:
     return {name: Planted(name, removes, patch, None) for name, removes, patch in lessons}
 
@@ -58,5 +70,6 @@ def _lessons(*lessons: tuple[str, str, Patch]) -> Mapping[str, Planted]:
 LESSONS = _lessons(
     ("priorities-ignored", "a task of a higher priority goes first", _priorities_ignored),
     ("flush-forgotten", "what is acknowledged has left the process's memory", _flush_forgotten),
+    ("clock-of-its-own", "what is applied follows from the log alone", _clock_of_its_own),
     ("apply-holds-the-loop", "nothing that is applied waits for anything", _apply_holds_the_loop),
 )

@@ -24,8 +24,10 @@ async def method(lab: Lab) -> None:
         follower = next(node for node in lab.target.nodes if node != leader)
         await _one_is_cut_off(lab, leader, follower)
         await lab.lookout.until(
-            f"{follower} follows again",
-            lambda views: len({sight.term for sight in views.values() if sight}) == 1,
+            "every node hears all others",
+            lambda views: all(
+                sight and len(sight.hears) + 1 == len(views) for sight in views.values()
+            ),
         )
         leader = await lab.lookout.leader()
         others = [node for node in lab.target.nodes if node != leader]
