@@ -75,10 +75,10 @@ def simulate_seeds(
 
     A seed that breaks a promise prints the command that replays it and the one that shrinks it.
     """
-    if (seeds is None) == (minutes is None):
-        raise click.UsageError("say either --seeds N or --minutes M")
     if bug == "list":
         return _list_bugs()
+    if (seeds is None) == (minutes is None):
+        raise click.UsageError("say either --seeds N or --minutes M")
     _check_bug(bug)
     terms = Terms(nodes, theme, bug)
     began = time.monotonic()

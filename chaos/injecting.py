@@ -23,8 +23,8 @@ class Injecting(Scene):
     async def cut(self, name: str, target: str, ways: Iterable[Way]) -> AsyncIterator[None]:
         """Have these ways cut for as long as the context lasts."""
         injected = self.now()
-        await self.target.cut(ways)
         self.say(f"{name}: {target}")
+        await self.target.cut(ways)
         try:
             yield
         finally:
@@ -36,15 +36,14 @@ class Injecting(Scene):
     async def killed(self, name: str, *, is_disk_kept: bool = True) -> AsyncIterator[None]:
         """Have a process dead for as long as the context lasts; it may come back with no disk."""
         injected = self.now()
-        await self.target.kill(name)
         self.say(f"SIGKILL: {name}")
+        await self.target.kill(name)
         try:
             yield
         finally:
             bites = {"processes ended": int(self.target.has_ended(name))}
             if not is_disk_kept:
-                await self.target.put_disk_aside(name)
-                self.say(f"{name}'s data directory is gone")
+                await self._put_disk_aside(name)
             await self.target.revive(name)
             self._note("killed", name, injected, bites)
 
@@ -53,8 +52,8 @@ class Injecting(Scene):
         """Have every process dead, all at once, for as long as the context lasts."""
         everyone = (*self.target.nodes, *self.target.workers)
         injected = self.now()
-        await self.target.kill_all()
         self.say(f"SIGKILL, all at once: {', '.join(everyone)}")
+        await self.target.kill_all()
         try:
             yield
         finally:
@@ -67,8 +66,8 @@ class Injecting(Scene):
     async def frozen(self, name: str) -> AsyncIterator[None]:
         """Have a process stopped where it stands for as long as the context lasts."""
         injected = self.now()
-        await self.target.freeze(name)
         self.say(f"SIGSTOP: {name}")
+        await self.target.freeze(name)
         try:
             yield
         finally:
@@ -84,8 +83,8 @@ class Injecting(Scene):
         damage asks for, and it comes back with an empty one.
         """
         injected = self.now()
-        await self.target.kill(node)
         self.say(f"SIGKILL: {node}")
+        await self.target.kill(node)
         place = await self.target.flip_bit(node, kind)
         self.say(f"one bit of its {kind} is flipped: {place}")
         try:
@@ -93,9 +92,8 @@ class Injecting(Scene):
         finally:
             if not self.target.has_ended(node):
                 await self.target.kill(node)
-            await self.target.put_disk_aside(node)
+            await self._put_disk_aside(node)
             await self.target.revive(node)
-            self.say(f"{node}'s data directory was moved away, and it was started again")
             self._note(
                 f"bit flipped in the {kind}", node, injected, {"bits flipped": int(bool(place))}
             )
@@ -128,6 +126,11 @@ class Injecting(Scene):
         await self.target.restart(name)
         bites = {"processes replaced": int(self.target.start_of(name) != before)}
         self._note("restarted", name, injected, bites)
+
+    async def _put_disk_aside(self, node: str) -> None:
+        await self.target.put_disk_aside(node)
+        self.begun_anew.append((node, self.now()))
+        self.say(f"{node} is to begin with an empty disk")
 
     def _note(self, name: str, target: str, injected: float, bites: Mapping[str, int]) -> None:
         self.healed = self.now()

@@ -166,6 +166,7 @@ class Lab(Injecting):
             events=self.events,
             sights=self.lookout.sights,
             faults=self.faults,
+            begun_anew=self.begun_anew,
             final=self.final,
             healed=self.healed,
             nodes=self.target.nodes,

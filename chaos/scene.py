@@ -58,6 +58,7 @@ class Scene:
     story: list[Told] = field(default_factory=list)
     expectations: list[Expectation] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    begun_anew: list[tuple[str, float]] = field(default_factory=list)  # See `Evidence`.
     events: list[Event] = field(default_factory=list)
     healed: float = 0.0  # When the last fault was undone.
 

@@ -28,8 +28,8 @@ async def method(lab: Lab) -> None:
             await asyncio.sleep(CUT_SECONDS)
             terms = _term(lab) - before
             lab.expect(
-                f"a leader that its neighbours hear stays: at most {TERMS_MAX} new term",
-                f"{terms} new terms in {CUT_SECONDS:g} s",
+                f"who hears no leader raises no term: at most {TERMS_MAX} more is known of",
+                f"{terms} more in {CUT_SECONDS:g} s",
                 is_met=terms <= TERMS_MAX,
             )
             written = len([at for at in acknowledgements(lab.recorder.rows) if at > since])
@@ -55,9 +55,9 @@ SHEET = Sheet(
     ),
     method=method,
     setting=Setting(nodes=5),
-    broken=Setting(nodes=5, bug="no-stickiness"),
+    broken=Setting(nodes=5, bug="no-pre-vote"),
     why_broken=(
-        "Who hears a leader helps to depose it all the same: whoever cannot hear it stands, wins,"
-        " and is deposed in turn by those who cannot hear the new one."
+        "Whoever hears no leader stands at once, under a new term, and again when nobody votes for"
+        " it. Terms run away, and when the ring is whole again they depose a leader that did well."
     ),
 )

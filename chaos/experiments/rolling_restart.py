@@ -10,7 +10,7 @@ from chaos.measures import longest_gap
 from chaos.setting import Setting
 
 GAP_SECONDS = 0.75
-BACK_SECONDS = 20.0
+BACK_SECONDS = 40.0
 
 
 async def method(lab: Lab) -> None:

@@ -18,8 +18,9 @@ async def method(lab: Lab) -> None:
     first, *others = lab.target.nodes
     await _repeat_what_was_answered(lab, first)
     key = {"idempotency_key": f"order-{new_id()}"} if lab.setting.are_requests_keyed else {}
-    lab.say(f"the client submits an order {'under a key' if key else 'without a key'}")
-    async with lab.traffic(clients=3):
+    async with lab.traffic(clients=6):
+        await asyncio.sleep(2)
+        lab.say(f"the client submits an order {'under a key' if key else 'without a key'}")
         async with lab.replies_lost(first) as (cut_off, relay):
             asked = submission(data="one order, please", **key)
             waiting = asyncio.create_task(
@@ -44,6 +45,7 @@ async def method(lab: Lab) -> None:
             f"{len(tasks)} tasks",
             is_met=len(tasks) == 1,
         )
+        await asyncio.sleep(2)
 
 
 async def _repeat_what_was_answered(lab: Lab, node: str) -> None:
