@@ -23,10 +23,11 @@ from gateway.ids import new_id
 from node.waiting import wait_until
 
 DRAIN_SECONDS = 40.0
+EVENTS_SECONDS = 20.0
 SERVE_SECONDS = 20.0  # After the heal, until a node must serve.
 DEPOSED_SECONDS = 2.0  # A leader without a majority steps down after one.
 LOOK_SECONDS = 0.1
-JOIN_SECONDS = 20.0
+JOIN_SECONDS = 60.0
 AT_ONCE = 50  # Of the looks at how tasks have ended.
 _DRAIN, _MARKER = "drain", "marker"  # Processes of the lab's own, whose rows are no evidence.
 
@@ -151,7 +152,7 @@ class Lab(Injecting):
     async def _see_events(self) -> None:
         """Wait until every transition so far has been read: up to a task that marks the end."""
         process, marker = Process(_MARKER), ""
-        async with asyncio.timeout(DRAIN_SECONDS):
+        async with asyncio.timeout(EVENTS_SECONDS):
             while not marker:
                 row = await self.submit(process, self.target.nodes[0])
                 marker = row.args["id"] if row.type is Type.OK else ""

@@ -11,7 +11,7 @@ from chaos.recording import Process
 from chaos.setting import Setting
 from node.waiting import wait_until
 
-NOTICE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 
 
 async def method(lab: Lab) -> None:
@@ -32,7 +32,9 @@ async def method(lab: Lab) -> None:
             row = await lab.submit(Process("majority"), leader)
             lab.expect("the others serve on", row.type, is_met=row.type is Type.OK)
         await lab.lookout.until(
-            f"{victim} is back", lambda views: views[victim] is not None, timeout_seconds=20
+            f"{victim} is back",
+            lambda views: views[victim] is not None,
+            timeout_seconds=PATIENCE_SECONDS,
         )
         lab.say(f"{victim} begins with an empty disk, and is sent what it lacks")
         await asyncio.sleep(2)
@@ -44,7 +46,7 @@ async def _complaint(lab: Lab, node: str) -> str | None:
     async def outcome() -> bool:
         return lab.target.has_ended(node) or lab.lookout.newest[node] is not None
 
-    await wait_until(outcome, what=f"{node} to start or to end", timeout_seconds=NOTICE_SECONDS)
+    await wait_until(outcome, what=f"{node} to start or to end", timeout_seconds=PATIENCE_SECONDS)
     return await lab.target.complaint_of(node)
 
 

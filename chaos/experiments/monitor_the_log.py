@@ -12,7 +12,7 @@ from chaos.setting import Setting
 
 WATCHED_SECONDS = 4.0
 PAGE_ENTRIES = 1_000
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 SHOWN = 6
 
 

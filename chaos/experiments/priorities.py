@@ -14,7 +14,7 @@ from chaos.setting import Setting
 OF_EACH = 12
 PRIORITIES = {"low": 1, "normal": 4, "high": 7, "critical": 9}
 BUSY_SECONDS = 2.0  # For which the one worker has another task.
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 async def method(lab: Lab) -> None:

@@ -11,7 +11,7 @@ from chaos.recording import Process
 from chaos.setting import Setting
 from gateway.ids import new_id
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 async def method(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from chaos.measures import slowest
 from chaos.recording import Process
 from chaos.setting import Setting
 
-CLIENTS = 300
+CLIENTS = 200
 WAVES = 3
 ANSWER_SECONDS = 4.0
 
