@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from chaos.experiment_commands import list_experiments, run_experiment
+from chaos.heal_command import heal_runs
 from chaos.simulation.campaign import Tally, Terms, reports, seeds_until_caught
 from chaos.simulation.catalogue import bugs, plant
 from chaos.simulation.crashes import CRASH
@@ -48,6 +49,7 @@ def chaos() -> None:
 
 chaos.add_command(list_experiments)
 chaos.add_command(run_experiment)
+chaos.add_command(heal_runs)
 
 
 @chaos.command("simulate")
