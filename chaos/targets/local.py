@@ -15,6 +15,8 @@ from chaos.relay import Direction, Relay
 from chaos.targets.contract import Way
 from node.local import Listener, LocalCluster, LocalSettings
 
+LOG_BYTES_MAX = 4 * 1024 * 1024  # Of each process.
+
 
 class LocalTarget:
     """A cluster of child processes that end with this one."""
@@ -41,6 +43,10 @@ class LocalTarget:
 
     def session_of(self, worker: str) -> str | None:
         return self.cluster.children[worker].announcements.get("session")
+
+    def logs(self) -> Mapping[str, str]:
+        directory = self.cluster.settings.data / "logs"
+        return {file.stem: _tail(file) for file in sorted(directory.glob("*.log"))}
 
     async def start(self) -> None:
         for dialler, dialled in permutations(self.nodes, 2):
@@ -109,3 +115,12 @@ class LocalTarget:
     @staticmethod
     def _held(relay: Relay, direction: Direction) -> int:
         return relay.bytes_taken(direction) - relay.bytes_given(direction)
+
+
+def _tail(file: Path) -> str:
+    """The newest lines of a log, the first of them whole."""
+    with file.open("rb") as opened:
+        cut = max(0, file.stat().st_size - LOG_BYTES_MAX)
+        opened.seek(cut)
+        text = opened.read().decode(errors="replace")
+    return text.partition("\n")[2] if cut else text
