@@ -12,6 +12,7 @@ from chaos.setting import Setting
 from node.waiting import wait_until
 
 PATIENCE_SECONDS = 60.0
+DAMAGED = "is damaged at byte"
 
 
 async def method(lab: Lab) -> None:
@@ -47,7 +48,10 @@ async def _complaint(lab: Lab, node: str) -> str | None:
         return lab.target.has_ended(node) or lab.lookout.newest[node] is not None
 
     await wait_until(outcome, what=f"{node} to start or to end", timeout_seconds=PATIENCE_SECONDS)
-    return await lab.target.complaint_of(node)
+    if not lab.target.has_ended(node):
+        return None
+    lines = lab.target.logs()[node].splitlines()
+    return next((line for line in reversed(lines) if DAMAGED in line), None)
 
 
 SHEET = Sheet(

@@ -56,6 +56,9 @@ class Target(Protocol):
     def session_of(self, worker: str) -> str | None:
         """The worker's id in the cluster, once it has joined."""
 
+    def logs(self) -> Mapping[str, str]:
+        """What each process has written so far, by its name; of much, the newest."""
+
     async def start(self) -> None:
         """Bring everything up and wait until it serves."""
 
