@@ -24,7 +24,7 @@ from node.waiting import wait_until
 
 DRAIN_SECONDS = 40.0
 EVENTS_SECONDS = 20.0
-SERVE_SECONDS = 20.0  # After the heal, until a node must serve.
+SERVE_SECONDS = 20.0  # For which a node may take in nothing after the heal.
 DEPOSED_SECONDS = 2.0  # A leader without a majority steps down after one.
 LOOK_SECONDS = 0.1
 JOIN_SECONDS = 60.0
@@ -114,13 +114,16 @@ class Lab(Injecting):
         await self._see_events()
 
     async def _probe(self, node: str) -> bool:
-        """Write through *node* until ten in a row have succeeded, or the time is up."""
-        until = self.now() + SERVE_SECONDS * self.setting.pace
-        process, in_a_row = Process(f"{PROBE}-{node}"), 0
-        while in_a_row < IN_A_ROW and self.now() < until:
+        """Write through *node* until ten in a row have succeeded, or none has for too long."""
+        patience = SERVE_SECONDS * self.setting.pace
+        until = self.now() + 3 * patience
+        process, in_a_row, served_at = Process(f"{PROBE}-{node}"), 0, self.now()
+        while in_a_row < IN_A_ROW and self.now() < min(until, served_at + patience):
             row = await self.submit(process, node)
-            in_a_row = in_a_row + 1 if row.type is Type.OK else 0
-            if not in_a_row:
+            if row.type is Type.OK:
+                in_a_row, served_at = in_a_row + 1, self.now()
+            else:
+                in_a_row = 0
                 await asyncio.sleep(LOOK_SECONDS)
         return in_a_row == IN_A_ROW
 

@@ -61,7 +61,6 @@ def total_queue(evidence: Evidence) -> Verdict:
         return inconclusive(
             len(acknowledged),
             f"{len(unknown)} acknowledged tasks could not be asked for",
-            min(unknown),
         )
     twice = sum(row.type is Type.OK for row in asked) - len(acknowledged)
     return _held_of(len(acknowledged), "acknowledged submissions", f"{twice} told twice")
