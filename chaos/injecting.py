@@ -5,8 +5,8 @@ Builds on `scene.py`. A deed that cannot show that it bit leaves its run inconcl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from urllib.parse import urlsplit
 
 from chaos.checkers.evidence import Fault
@@ -19,18 +19,49 @@ from chaos.targets.contract import Kind, Way
 class Injecting(Scene):
     """A scene in which things go wrong."""
 
-    @asynccontextmanager
-    async def cut(self, name: str, target: str, ways: Iterable[Way]) -> AsyncIterator[None]:
+    def cut(self, name: str, target: str, ways: Iterable[Way]) -> AbstractAsyncContextManager[None]:
         """Have these ways cut for as long as the context lasts."""
+        return self._impaired(name, target, self.target.cut(ways))
+
+    def broken_off(
+        self, name: str, target: str, ways: Iterable[Way]
+    ) -> AbstractAsyncContextManager[None]:
+        """Have connections these ways reset, and new ones refused: a cut that everyone notices."""
+        return self._impaired(name, target, self.target.reset(ways))
+
+    def slowed(
+        self, name: str, target: str, ways: Iterable[Way], *, delay_seconds: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Have what is sent these ways arrive so much later."""
+        return self._impaired(name, target, self.target.slow(ways, delay_seconds))
+
+    @asynccontextmanager
+    async def _impaired(self, name: str, target: str, deed: Awaitable[None]) -> AsyncIterator[None]:
+        """One impairment of ways at a time: to mend one is to mend all."""
         injected = self.now()
         self.say(f"{name}: {target}")
-        await self.target.cut(ways)
+        await deed
         try:
             yield
         finally:
             bites = {"held back": await self.target.held_back()}
             await self.target.mend()
             self._note(name, target, injected, bites)
+
+    @asynccontextmanager
+    async def disconnected(
+        self, node: str, *, changed_address: bool = False
+    ) -> AsyncIterator[None]:
+        """Have a node's cable out; it may come back at another address."""
+        injected = self.now()
+        self.say(f"the cable of {node} is pulled out")
+        await self.target.disconnect(node)
+        try:
+            yield
+        finally:
+            bites = {"cables out": int(self.target.is_disconnected(node))}
+            await self.target.reconnect(node, changed_address=changed_address)
+            self._note("disconnected", node, injected, bites)
 
     @asynccontextmanager
     async def killed(self, name: str, *, is_disk_kept: bool = True) -> AsyncIterator[None]:
