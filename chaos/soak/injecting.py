@@ -81,11 +81,21 @@ class Injector:
             return
         whom = "everyone" if planned.role is Role.EVERYONE else subjects[0]
         ways = self._ways(planned, subjects[0])
-        for seconds in _flaps(planned.seconds) if kind == "flapping" else [planned.seconds]:
-            async with lab.cut(kind, whom, ways):
-                await asyncio.sleep(seconds)
+        async with lab.cut(kind, whom, ways):
             if kind == "flapping":
-                await asyncio.sleep(FLAP_SECONDS)
+                await self._flap(ways, planned.seconds)
+            else:
+                await asyncio.sleep(planned.seconds)
+
+    async def _flap(self, ways: Sequence[Way], seconds: float) -> None:
+        """Mend what is cut, and cut it again, and again; in the end it is cut."""
+        target = self._lab.target
+        for _ in range(int(seconds / (2 * FLAP_SECONDS))):
+            await asyncio.sleep(FLAP_SECONDS)
+            await target.mend()
+            await asyncio.sleep(FLAP_SECONDS)
+            await target.cut(ways)
+        await asyncio.sleep(FLAP_SECONDS)
 
     def _ways(self, planned: Planned, node: str) -> tuple[Way, ...]:
         nodes = self._lab.target.nodes
@@ -99,10 +109,6 @@ class Injector:
             other = _nth([each for each in nodes if each != node], planned.pick)
             return ((node, other), (other, node))
         return alone(node, nodes)
-
-
-def _flaps(seconds: float) -> list[float]:
-    return [FLAP_SECONDS] * max(1, int(seconds / (2 * FLAP_SECONDS)))
 
 
 def _nth(names: Sequence[str], share: float) -> str:
