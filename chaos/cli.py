@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from chaos.experiment_commands import list_experiments, run_experiment
+from chaos.heal_command import heal_runs
 from chaos.simulation.campaign import Tally, Terms, reports, seeds_until_caught
 from chaos.simulation.catalogue import bugs, plant
 from chaos.simulation.crashes import CRASH
@@ -49,6 +50,7 @@ def chaos() -> None:
 
 chaos.add_command(list_experiments)
 chaos.add_command(run_experiment)
+chaos.add_command(heal_runs)
 chaos.add_command(soak_command)
 
 
@@ -77,10 +79,10 @@ def simulate_seeds(
 
     A seed that breaks a promise prints the command that replays it and the one that shrinks it.
     """
-    if (seeds is None) == (minutes is None):
-        raise click.UsageError("say either --seeds N or --minutes M")
     if bug == "list":
         return _list_bugs()
+    if (seeds is None) == (minutes is None):
+        raise click.UsageError("say either --seeds N or --minutes M")
     _check_bug(bug)
     terms = Terms(nodes, theme, bug)
     began = time.monotonic()

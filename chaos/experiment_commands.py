@@ -12,9 +12,9 @@ import click
 from chaos import reporting
 from chaos.experiments import SHEETS, Sheet
 from chaos.hosting import LOCAL, TARGETS, Place
-from chaos.lab import Told
 from chaos.report.records import of_experiment
 from chaos.running import Outcome, run
+from chaos.scene import Told
 from chaos.targets.contract import Unsupported
 
 INCONCLUSIVE = 2
@@ -38,11 +38,13 @@ def list_experiments() -> int:
 @click.argument("name", type=click.Choice(sorted(SHEETS)), metavar="NAME")
 @target_option
 @click.option("--break", "is_broken", is_flag=True, help="Now break it: the promise must fail.")
+@click.option("--teaching-pace", "is_paced", is_flag=True,
+              help="Elections ten times as slow, to be watched.")  # fmt: skip
 @click.option("--report", type=reporting.FILE,
               help="Where the page goes; else quorate-chaos-NAME.html, here.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def run_experiment(
-    name: str, *, target: str, is_broken: bool, report: Path | None, as_json: bool
+    name: str, *, target: str, is_broken: bool, is_paced: bool, report: Path | None, as_json: bool
 ) -> int:
     """Run an experiment, told as it happens, and leave a page of what was seen.
 
@@ -59,7 +61,9 @@ def run_experiment(
         click.echo(line)
 
     try:
-        outcome = asyncio.run(run(sheet, narrate, is_broken=is_broken, place=Place(target)))
+        outcome = asyncio.run(
+            run(sheet, narrate, is_broken=is_broken, is_paced=is_paced, place=Place(target))
+        )
     except Unsupported as error:
         return refuse(error)
     record = of_experiment(outcome, is_broken=is_broken, prediction=prediction)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 from collections import deque
@@ -23,6 +24,8 @@ HOST = "127.0.0.1"
 HELD_BYTES_MAX = 1024 * 1024  # Beyond it a sender feels the fault, as with a full send buffer.
 _CHUNK_BYTES = 64 * 1024
 _THROTTLE_SECONDS = 0.01  # How finely a throttled direction is portioned.
+_RETRANSMISSION_SECONDS = 0.2  # Linux's TCP_RTO_MIN; doubled each time (RFC 6298, 5.5).
+_LOSSES_MAX = 6  # In a row, of one piece.
 _LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing sends a reset.
 
 
@@ -40,6 +43,12 @@ class Fault:
     is_dropping: bool = False
     delay_seconds: float = 0.0
     bytes_per_second: float | None = None  # Of each connection by itself.
+    loss: float = 0.0  # The share of pieces that are lost, each time that they are sent.
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether whatever comes is passed on later than it would be."""
+        return self.is_dropping or bool(self.delay_seconds) or self.bytes_per_second is not None
 
 
 HEALTHY = Fault()
@@ -55,6 +64,7 @@ class Relay:
         self._connections: dict[_Connection, None] = {}
         self._server: asyncio.Server | None = None
         self._port = 0
+        self.connections_reset = 0  # By `reset`.
 
     @classmethod
     async def start(cls, target: str, *, port: int = 0) -> Self:
@@ -93,6 +103,15 @@ class Relay:
         """How many of them were ever passed on."""
         return self._lanes[direction].bytes_given
 
+    def bytes_held_back(self, direction: Direction) -> int:
+        """How many of them were ever held for a fault, however long; it never falls."""
+        return self._lanes[direction].bytes_held_back
+
+    def impose(self, fault: Fault, *directions: Direction) -> None:
+        """Have this be wrong, and nothing else; both ways unless one is named."""
+        for lane in self._lanes_of(directions):
+            lane.set(fault)
+
     def drop(self, *directions: Direction) -> None:
         """Let nothing through, and let nobody know; both ways unless one is named."""
         for lane in self._lanes_of(directions):
@@ -109,8 +128,16 @@ class Relay:
         for lane in self._lanes_of(directions):
             lane.set(replace(lane.fault, bytes_per_second=bytes_per_second))
 
+    def lose(self, share: float, *directions: Direction) -> None:
+        """Lose this share of what is sent, as a stream knows loss: it waits for each piece that was
+        lost until that is sent again, and so does all that comes after. A piece is what was read at
+        once, so a packet or some."""
+        for lane in self._lanes_of(directions):
+            lane.set(replace(lane.fault, loss=share))
+
     def reset(self) -> None:
         """Reset every open connection, on both sides at once; what was held is lost."""
+        self.connections_reset += len(self._connections)
         for connection in list(self._connections):
             connection.reset()
 
@@ -153,6 +180,7 @@ class _Lane:
         self.fault = HEALTHY
         self.bytes_taken = 0
         self.bytes_given = 0
+        self.bytes_held_back = 0
         self._changed = asyncio.Event()
 
     def set(self, fault: Fault) -> None:
@@ -178,6 +206,14 @@ class _Lane:
                 await self.wait_changed(timeout_seconds=wait)
             else:
                 return
+
+    async def wait_sent_again(self, size: int) -> None:
+        """Wait as long as a piece takes to get through that may be lost, more than once."""
+        losses = 0
+        while losses < _LOSSES_MAX and random.random() < self.fault.loss:
+            self.bytes_held_back += size if not losses else 0
+            await self.wait_changed(timeout_seconds=_RETRANSMISSION_SECONDS * 2**losses)
+            losses += 1
 
 
 class _Connection:
@@ -267,6 +303,7 @@ class _Pump:
             if isinstance(content, bytes):
                 self._held_bytes += len(content)
                 self._lane.bytes_taken += len(content)
+                self._lane.bytes_held_back += len(content) if self._lane.fault.is_holding else 0
             self._held.append((loop.time(), content))
             self._moved.set()
             while self._held_bytes > HELD_BYTES_MAX:
@@ -283,6 +320,9 @@ class _Pump:
                 await self._wait_moved()
             came_at, content = self._held[0]
             await self._lane.wait_passable(came_at)
+            if self._lane.fault.loss and isinstance(content, bytes):
+                await self._lane.wait_sent_again(len(content))
+                await self._lane.wait_passable(came_at)  # It may have been cut meanwhile.
             if isinstance(content, OSError):
                 raise content
             if not content:

@@ -11,7 +11,8 @@ from chaos.checkers.verdicts import Status, Verdict, worst
 from chaos.experiments import Setting, Sheet
 from chaos.hosting import Place, hosted
 from chaos.judging import judge
-from chaos.lab import Expectation, Lab, Told
+from chaos.lab import Lab
+from chaos.scene import Expectation, Told
 
 HERE = Place()
 NOT_VACUOUS = "not vacuous"
@@ -49,16 +50,21 @@ async def run(
     narrate: Callable[[Told], None],
     *,
     is_broken: bool = False,
+    is_paced: bool = False,
     place: Place = HERE,
 ) -> Outcome:
     """Run *sheet*, or the same on the setting that breaks it.
+
+    Paced, elections and heartbeats take ten times as long, so that a person can follow them.
 
     Raises:
         Unsupported: the target cannot be had on this machine, or cannot do what the sheet does.
     """
     setting = sheet.broken if is_broken else sheet.setting
+    if is_paced:
+        setting = setting.at_teaching_pace()
     with hosted(setting, place) as target:
-        lab = Lab(target, narrate)
+        lab = Lab(target, narrate, setting=setting)
         async with lab:
             began, has_settled = time.time() - lab.now(), True
             for name, step in (("experiment", sheet.method(lab)), ("settling", lab.settle())):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from chaos.experiments.sheet import Setting, Sheet
+from chaos.experiments.sheet import Sheet
 from chaos.history import Type
 from chaos.lab import Lab
 from chaos.recording import Process
+from chaos.setting import Setting
 from chaos.targets.contract import alone
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from chaos.checkers.evidence import Evidence
 from chaos.checkers.verdicts import Status, Verdict
-from chaos.lab import Expectation, Told
+from chaos.scene import Expectation, Told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

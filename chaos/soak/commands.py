@@ -13,8 +13,8 @@ from chaos import reporting
 from chaos.checkers.verdicts import Status
 from chaos.experiment_commands import refuse, target_option
 from chaos.hosting import Place
-from chaos.lab import Told
 from chaos.report.records import of_soak
+from chaos.scene import Told
 from chaos.soak.keeping import keep
 from chaos.soak.running import Soaked, soak
 from chaos.soak.schedule import draw

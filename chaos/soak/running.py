@@ -16,7 +16,8 @@ from chaos.checkers.verdicts import Status, Verdict, worst
 from chaos.experiments import Setting
 from chaos.hosting import Place, hosted
 from chaos.judging import judge
-from chaos.lab import Expectation, Lab, Told, told_of_the_end
+from chaos.lab import Lab, told_of_the_end
+from chaos.scene import Expectation, Told
 from chaos.soak.clients import Client
 from chaos.soak.injecting import Injector
 from chaos.soak.schedule import Planned, draw

@@ -8,7 +8,7 @@ from chaos.checkers import CHECKERS
 from chaos.checkers.evidence import Evidence, Fault, Sight
 from chaos.checkers.verdicts import Status, Verdict, broken, held, inconclusive
 from chaos.history import Row, Type
-from chaos.lab import Expectation, Told
+from chaos.scene import Expectation, Told
 from chaos.report import Record
 from cluster.core.model import Event
 
