@@ -55,12 +55,8 @@ def hosted(setting: Setting, place: Place) -> Iterator[Target]:
 
 
 def _in_containers(setting: Setting, place: Place) -> Target:
-    try:
-        from chaos.targets.docker import DockerTarget  # noqa: PLC0415 - The SDK is an extra.
-    except ModuleNotFoundError as error:
-        raise Unsupported(
-            f"the Python package {error.name} is not installed: pip install 'quorate[chaos]'"
-        ) from None
+    from chaos.targets.docker import DockerTarget  # noqa: PLC0415 - The SDK is an extra.
+
     if (setting.pace, setting.slots) != (USUAL.pace, USUAL.slots):
         raise Unsupported(
             "containers run as docker-compose.yml has them: at no other pace, and with no other"

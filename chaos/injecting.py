@@ -5,8 +5,9 @@ Builds on `scene.py`. A deed that cannot show that it bit leaves its run inconcl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from chaos.checkers.evidence import Fault
@@ -22,15 +23,36 @@ class Injecting(Scene):
     @asynccontextmanager
     async def cut(self, name: str, target: str, ways: Iterable[Way]) -> AsyncIterator[None]:
         """Have these ways cut for as long as the context lasts."""
+        async with self.impaired(name, target, self.target.cut(ways)):
+            yield
+
+    @asynccontextmanager
+    async def impaired(
+        self, name: str, target: str, impairing: Coroutine[Any, Any, None]
+    ) -> AsyncIterator[None]:
+        """Have ways be worse, as *impairing* makes them, for as long as the context lasts."""
         injected = self.now()
         self.say(f"{name}: {target}")
-        await self.target.cut(ways)
+        await impairing
         try:
             yield
         finally:
             bites = {"held back": await self.target.held_back()}
             await self.target.mend()
             self._note(name, target, injected, bites)
+
+    @asynccontextmanager
+    async def unplugged(self, node: str) -> AsyncIterator[None]:
+        """Have a node's cable out for as long as the context lasts."""
+        injected = self.now()
+        self.say(f"unplugged: {node}")
+        await self.target.disconnect(node)
+        try:
+            yield
+        finally:
+            bites = {"cables out": int(self.target.is_disconnected(node))}
+            await self.target.reconnect(node)
+            self._note("unplugged", node, injected, bites)
 
     @asynccontextmanager
     async def killed(self, name: str, *, is_disk_kept: bool = True) -> AsyncIterator[None]:

@@ -147,7 +147,7 @@ async def soak(
     """
     schedule = draw(seed, seconds)
     with hosted(setting, place) as target:
-        lab = SoakLab(target, narrate, seed=seed)
+        lab = SoakLab(target, narrate, seed=seed, setting=setting)
         injector = Injector(lab)
         async with lab:
             began = time.time() - lab.now()

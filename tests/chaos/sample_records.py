@@ -8,8 +8,8 @@ from chaos.checkers import CHECKERS
 from chaos.checkers.evidence import Evidence, Fault, Sight
 from chaos.checkers.verdicts import Status, Verdict, broken, held, inconclusive
 from chaos.history import Row, Type
-from chaos.scene import Expectation, Told
 from chaos.report import Record
+from chaos.scene import Expectation, Told
 from cluster.core.model import Event
 
 NODES = ("node1", "node2", "node3")
