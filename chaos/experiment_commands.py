@@ -79,8 +79,11 @@ def run_experiment(
 
 
 def refuse(error: Unsupported) -> int:
-    """Say in a sentence what this machine has not, and what it has."""
-    click.echo(f"quorate: {error}; --target {LOCAL} needs none of it", err=True)
+    """Say in a sentence what this machine has not, and what needs none of it."""
+    said, instead = str(error), f"--target {LOCAL}"
+    if instead not in said:
+        said += f"; {instead} needs none of it"
+    click.echo(f"quorate: {said}", err=True)
     return INCONCLUSIVE
 
 

@@ -5,8 +5,9 @@ Builds on `scene.py`. A deed that cannot show that it bit leaves its run inconcl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from chaos.checkers.evidence import Fault
@@ -19,28 +20,37 @@ from chaos.targets.contract import Kind, Way
 class Injecting(Scene):
     """A scene in which things go wrong."""
 
-    def cut(self, name: str, target: str, ways: Iterable[Way]) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def cut(self, name: str, target: str, ways: Iterable[Way]) -> AsyncIterator[None]:
         """Have these ways cut for as long as the context lasts."""
-        return self._impaired(name, target, self.target.cut(ways))
-
-    def broken_off(
-        self, name: str, target: str, ways: Iterable[Way]
-    ) -> AbstractAsyncContextManager[None]:
-        """Have connections these ways reset, and new ones refused: a cut that everyone notices."""
-        return self._impaired(name, target, self.target.reset(ways))
-
-    def slowed(
-        self, name: str, target: str, ways: Iterable[Way], *, delay_seconds: float
-    ) -> AbstractAsyncContextManager[None]:
-        """Have what is sent these ways arrive so much later."""
-        return self._impaired(name, target, self.target.slow(ways, delay_seconds))
+        async with self.impaired(name, target, self.target.cut(ways)):
+            yield
 
     @asynccontextmanager
-    async def _impaired(self, name: str, target: str, deed: Awaitable[None]) -> AsyncIterator[None]:
-        """One impairment of ways at a time: to mend one is to mend all."""
+    async def broken_off(self, name: str, target: str, ways: Iterable[Way]) -> AsyncIterator[None]:
+        """Have connections these ways reset, and new ones refused: a cut that everyone notices."""
+        async with self.impaired(name, target, self.target.reset(ways)):
+            yield
+
+    @asynccontextmanager
+    async def slowed(
+        self, name: str, target: str, ways: Iterable[Way], *, delay_seconds: float
+    ) -> AsyncIterator[None]:
+        """Have what is sent these ways arrive so much later."""
+        async with self.impaired(name, target, self.target.slow(ways, delay_seconds)):
+            yield
+
+    @asynccontextmanager
+    async def impaired(
+        self, name: str, target: str, impairing: Coroutine[Any, Any, None]
+    ) -> AsyncIterator[None]:
+        """Have ways be worse, as *impairing* makes them, for as long as the context lasts.
+
+        One such at a time: to mend one is to mend all.
+        """
         injected = self.now()
         self.say(f"{name}: {target}")
-        await deed
+        await impairing
         try:
             yield
         finally:
@@ -49,19 +59,17 @@ class Injecting(Scene):
             self._note(name, target, injected, bites)
 
     @asynccontextmanager
-    async def disconnected(
-        self, node: str, *, changed_address: bool = False
-    ) -> AsyncIterator[None]:
+    async def unplugged(self, node: str, *, changed_address: bool = False) -> AsyncIterator[None]:
         """Have a node's cable out; it may come back at another address."""
         injected = self.now()
-        self.say(f"the cable of {node} is pulled out")
+        self.say(f"unplugged: {node}")
         await self.target.disconnect(node)
         try:
             yield
         finally:
             bites = {"cables out": int(self.target.is_disconnected(node))}
             await self.target.reconnect(node, changed_address=changed_address)
-            self._note("disconnected", node, injected, bites)
+            self._note("unplugged", node, injected, bites)
 
     @asynccontextmanager
     async def killed(self, name: str, *, is_disk_kept: bool = True) -> AsyncIterator[None]:

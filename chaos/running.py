@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chaos.checkers import Evidence, check
+from chaos.checkers import Evidence
 from chaos.checkers.verdicts import Status, Verdict, worst
 from chaos.experiments import Setting, Sheet
 from chaos.hosting import Place, hosted
+from chaos.judging import judge
 from chaos.lab import Lab
 from chaos.scene import Expectation, Told
 
@@ -65,20 +66,21 @@ async def run(
     with hosted(setting, place) as target:
         lab = Lab(target, narrate, setting=setting)
         async with lab:
-            began = time.time() - lab.now()
+            began, has_settled = time.time() - lab.now(), True
             for name, step in (("experiment", sheet.method(lab)), ("settling", lab.settle())):
                 try:
                     await step
                 except TimeoutError as error:
                     why = str(error) or "it waited in vain"
                     lab.expect(f"the {name} comes to its end", why, is_met=False)
+                    has_settled = name != "settling"
             logs = target.logs()
     evidence = lab.evidence()
     return Outcome(
         sheet=sheet,
         setting=setting,
         place=place,
-        verdicts=check(evidence),
+        verdicts=judge(evidence, has_settled=has_settled),
         expectations=lab.expectations,
         story=lab.story,
         evidence=evidence,

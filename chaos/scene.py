@@ -28,6 +28,7 @@ from cluster.core.model import Event
 from gateway import positions
 from gateway.event_source import EventSource
 
+EVENTS_PATIENCE_SECONDS = 300.0  # Whoever breaks every node must be patient with them.
 PAGE_SECONDS = 5.0  # Of patience with a node's own page.
 
 
@@ -138,7 +139,8 @@ class Scene:
 
     async def _follow(self) -> None:
         """Read every transition from the first on, from whichever node lives."""
-        source = EventSource(tuple(self.target.urls.values()), from_oldest=True)
+        urls = tuple(self.target.urls.values())
+        source = EventSource(urls, from_oldest=True, patience_seconds=EVENTS_PATIENCE_SECONDS)
         async for told in source:
             position = positions.check(told["position"]).position
             members = {name: told[name] for name in Event._fields if name in told}

@@ -13,6 +13,9 @@ from chaos.soak.schedule import Planned, Role
 from chaos.targets.contract import Unsupported, Way, alone, deaf, ring_of_majorities
 
 FLAP_SECONDS = 1.0  # A ping is lost in it.
+DELAY_SECONDS = 0.15  # Less than an election waits.
+BYTES_PER_SECOND = 20_000.0
+LOSS = 0.2
 
 
 class Injector:
@@ -47,11 +50,13 @@ class Injector:
     def _subjects(self, planned: Planned) -> Iterator[list[str]]:
         """Whom it hits, for as long as the context lasts."""
         chosen = self._choose(planned)
-        self._harmed.update(chosen)
+        # What concerns everyone is alone by schedule, or, a ring of ways, leaves each process well.
+        harmed = set() if planned.role is Role.EVERYONE else set(chosen)
+        self._harmed |= harmed
         try:
             yield chosen
         finally:
-            self._harmed.difference_update(chosen)
+            self._harmed -= harmed
 
     def _choose(self, planned: Planned) -> list[str]:
         nodes, workers = self._lab.target.nodes, self._lab.target.workers
@@ -71,21 +76,50 @@ class Injector:
 
     async def _do(self, planned: Planned, subjects: Sequence[str]) -> None:
         """Inject it, wait, and heal."""
-        lab, kind = self._lab, planned.kind
-        if kind.endswith(("killed", "frozen")):
-            harmed = lab.killed if kind.endswith("killed") else lab.frozen
-            async with AsyncExitStack() as stack:
-                for name in subjects:
-                    await stack.enter_async_context(harmed(name))
-                await asyncio.sleep(planned.seconds)
+        lab, subject = self._lab, subjects[0]
+        match planned.kind.split()[-1]:
+            case "restarted":
+                await lab.restart(subject)
+            case "killed" | "frozen" as what:
+                async with AsyncExitStack() as stack:
+                    for name in subjects:
+                        harmed = lab.killed(name) if what == "killed" else lab.frozen(name)
+                        await stack.enter_async_context(harmed)
+                    await asyncio.sleep(planned.seconds)
+            case "unplugged":
+                async with lab.unplugged(subject):
+                    await asyncio.sleep(planned.seconds)
+            case _:
+                whom = "everyone" if planned.role is Role.EVERYONE else subject
+                ways = self._ways(planned, subject)
+                async with lab.impaired(planned.kind, whom, self._impair(planned.kind, ways)):
+                    await self._wait(planned, ways)
+
+    async def _impair(self, kind: str, ways: Sequence[Way]) -> None:
+        target = self._lab.target
+        match kind:
+            case "ways reset":
+                await target.reset(ways)
+            case "ways slow":
+                await target.slow(ways, DELAY_SECONDS)
+            case "ways throttled":
+                await target.throttle(ways, BYTES_PER_SECOND)
+            case "ways lossy":
+                await target.lose(ways, LOSS)
+            case _:
+                await target.cut(ways)
+
+    async def _wait(self, planned: Planned, ways: Sequence[Way]) -> None:
+        """Let it last; what flaps is mended and cut again meanwhile, and in the end it is cut."""
+        if planned.kind != "flapping":
+            await asyncio.sleep(planned.seconds)
             return
-        whom = "everyone" if planned.role is Role.EVERYONE else subjects[0]
-        ways = self._ways(planned, subjects[0])
-        for seconds in _flaps(planned.seconds) if kind == "flapping" else [planned.seconds]:
-            async with lab.cut(kind, whom, ways):
-                await asyncio.sleep(seconds)
-            if kind == "flapping":
-                await asyncio.sleep(FLAP_SECONDS)
+        for _ in range(int(planned.seconds / (2 * FLAP_SECONDS))):
+            await asyncio.sleep(FLAP_SECONDS)
+            await self._lab.target.mend()
+            await asyncio.sleep(FLAP_SECONDS)
+            await self._lab.target.cut(ways)
+        await asyncio.sleep(FLAP_SECONDS)
 
     def _ways(self, planned: Planned, node: str) -> tuple[Way, ...]:
         nodes = self._lab.target.nodes
@@ -99,10 +133,6 @@ class Injector:
             other = _nth([each for each in nodes if each != node], planned.pick)
             return ((node, other), (other, node))
         return alone(node, nodes)
-
-
-def _flaps(seconds: float) -> list[float]:
-    return [FLAP_SECONDS] * max(1, int(seconds / (2 * FLAP_SECONDS)))
 
 
 def _nth(names: Sequence[str], share: float) -> str:

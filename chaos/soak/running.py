@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.checkers import CHECKERS, Evidence, check
+from chaos.checkers import CHECKERS, Evidence
 from chaos.checkers.tasks import FINAL
 from chaos.checkers.verdicts import Status, Verdict, worst
 from chaos.experiments import Setting
 from chaos.hosting import Place, hosted
+from chaos.judging import judge
 from chaos.lab import Lab, told_of_the_end
 from chaos.scene import Expectation, Told
 from chaos.soak.clients import Client
@@ -25,9 +26,10 @@ from cluster.errors import QuorateError
 from gateway.client import Client as Reader
 
 PROMISES = tuple(checker.name for checker in CHECKERS if checker.name != "witness")
-CLIENTS, WORKERS = 10, 2
+CLIENTS, WORKERS = 10, 3
 REQUESTS_PER_SECOND = 120.0  # Of all clients together.
 REQUESTS_MAX = 300_000  # Of a run: a longer one asks more slowly, so that its history fits.
+WELL_SECONDS = 120.0  # Until every process has started anew, on a machine with much else to do.
 DRAIN_SECONDS = 120.0
 LOOK_SECONDS = 0.5
 FINISHED = "the soak comes to its end"
@@ -91,6 +93,14 @@ class Soaked:
 class SoakLab(Lab):
     """A lab whose history has too many tasks to ask for one by one."""
 
+    async def _follow(self) -> None:
+        """Read every transition; say so when that comes to an end before its time."""
+        try:
+            await super()._follow()
+        except Exception as error:
+            self.expect("every transition is told", repr(error), is_met=False)
+            raise
+
     async def _drain(self) -> None:
         """Wait until all that may have been submitted has ended, and note how."""
         rows = self.recorder.history()
@@ -102,10 +112,19 @@ class SoakLab(Lab):
                     break
                 await asyncio.sleep(LOOK_SECONDS)
             told = {task["id"]: task["status"] async for task in reader.tasks()}
+            workers = [
+                {name: worker[name] for name in ("name", "status", "queues", "current_tasks")}
+                for worker in await reader.workers()
+                if worker["status"] != "lost"
+            ]
         # What failed is looked for as well: it must not be there.
         self.final = {task_id: told.get(task_id) for task_id in asked}
-        left = sum(status is not None and status not in FINAL for status in self.final.values())
-        self.say(told_of_the_end(self.final, left))
+        left = Counter(
+            status for status in self.final.values() if status is not None and status not in FINAL
+        )
+        self.say(told_of_the_end(self.final, left.total()))
+        if left:
+            self.say(f"what waits: {dict(left)}; workers: {workers}")
 
 
 async def _are_any_waiting(reader: Reader) -> bool:
@@ -128,14 +147,15 @@ async def soak(
     """
     schedule = draw(seed, seconds)
     with hosted(setting, place) as target:
-        lab = SoakLab(target, narrate, seed=seed)
+        lab = SoakLab(target, narrate, seed=seed, setting=setting)
         injector = Injector(lab)
         async with lab:
             began = time.time() - lab.now()
             try:
                 await _run(lab, injector, schedule, seconds, setting.lease_seconds)
-            except (TimeoutError, QuorateError) as error:
-                lab.expect(FINISHED, str(error) or "it waited in vain", is_met=False)
+            except* (TimeoutError, QuorateError) as group:
+                for error in group.exceptions:
+                    lab.expect(FINISHED, str(error) or "it waited in vain", is_met=False)
             logs = target.logs()
         lab.say("the checkers read the history")
     evidence = lab.evidence()
@@ -146,7 +166,7 @@ async def soak(
         setting=setting,
         schedule=schedule,
         left_out=injector.left_out,
-        verdicts=check(evidence),
+        verdicts=judge(evidence, has_settled=not lab.expectations),
         expectations=lab.expectations,
         story=lab.story,
         evidence=evidence,
@@ -171,6 +191,11 @@ async def _run(
             began = lab.now()
             await injector.run(schedule, began=began)
             await asyncio.sleep(max(0.0, began + seconds - lab.now()))
+        await lab.lookout.until(
+            "every node answers",
+            lambda views: None not in views.values(),
+            timeout_seconds=WELL_SECONDS,
+        )
         await lab.settle()
 
 

@@ -67,11 +67,13 @@ class RecordedWorker:
                 continue
             leases = row.value["leases"]
             self._held |= {token: task_id for task_id, token in leases}
-            for task_id, token in leases:
-                await self._work(task_id, token)
+            async with asyncio.TaskGroup() as group:
+                for task_id, token in leases:
+                    group.create_task(self._work(task_id, token))
 
     async def _work(self, task_id: str, token: int) -> None:
-        dice = self._random
+        """Run one task, and repeat its report, on whatever node, until it is taken or refused."""
+        dice, process, node = self._random, Process(f"run{token}"), self._node
         if dice.random() < ZOMBIE_SHARE:
             self._is_silent = True
             await asyncio.sleep(self._lease_seconds * 1.5)
@@ -80,16 +82,17 @@ class RecordedWorker:
         [end] = dice.choices([*_ENDS], [*_ENDS.values()])
         report: dict[str, Any] = {"id": task_id, "lease_token": token}
         if end == "complete":
-            report["result"] = f"by {self._process.name} under {token}"
+            report["result"] = f"under {token}"
         elif end == "fail":
             report |= {"error": "drawn to fail", "retry": dice.random() < 0.5}
         until = self._lab.now() + REPEAT_SECONDS
         while self._lab.now() < until:
-            row = await self._ask(end, report)
+            row = await self._lab.client.ask(process, end, report, node=node)
             # Refused for good, or done: else it may be asked again, as it stands.
             if row.type is Type.OK or row.value in ("lease_lost", "task_unknown"):
                 break
-            await self._move()
+            node = dice.choice(self._lab.target.nodes)
+            await asyncio.sleep(PAUSE_SECONDS)
         self._held.pop(token, None)
 
     async def _beat(self, session: str, seconds: float) -> None:

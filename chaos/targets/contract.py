@@ -32,6 +32,11 @@ class Condition:
     bytes_per_second: float | None = None
     loss: float = 0.0  # The share that is lost, from 0 to 1.
 
+    @property
+    def is_queueing(self) -> bool:
+        """Whether what passes has to wait for its turn."""
+        return bool(self.delay_seconds) or self.bytes_per_second is not None
+
 
 WELL = Condition()
 

@@ -28,7 +28,8 @@ from node.places import HOST
 from node.ports import free_ports
 from node.waiting import wait_until
 
-READY_SECONDS = 120.0
+READY_SECONDS = 180.0
+LOG_LINES_MAX = 20_000  # Of each container.
 GRACE_SECONDS = 30  # As in docker-compose.yml.
 ANSWER_SECONDS = 2.0
 
@@ -90,6 +91,12 @@ class DockerTarget:
     def urls(self) -> Mapping[str, str]:
         return self._urls
 
+    def logs(self) -> Mapping[str, str]:
+        return {
+            name: self._engine.logs(container, tail=LOG_LINES_MAX)
+            for name, container in self._containers.items()
+        }
+
     def session_of(self, worker: str) -> str | None:
         """As the cluster lists it: a worker is named after its host, which is its container."""
         for url in self._urls.values():
@@ -147,6 +154,7 @@ class DockerTarget:
 
     async def revive(self, name: str) -> None:
         await self._do(self._engine.start, name)
+        self._queued.pop(name, None)  # They went with the namespace.
         self._forget(KILLED, name)
         await self._impose_around(name)
 
@@ -155,6 +163,7 @@ class DockerTarget:
         await asyncio.to_thread(
             self._engine.restart, self._containers[name], timeout_seconds=GRACE_SECONDS
         )
+        self._queued.pop(name, None)
         await self._impose_around(name)
 
     async def kill_all(self) -> None:
@@ -206,26 +215,26 @@ class DockerTarget:
         await self._set(ways, loss=share)
 
     async def mend(self) -> None:
-        touched = {node for way in self._conditions for node in way}
+        touched = _ends(self._conditions)
         self._conditions.clear()
-        await asyncio.gather(*map(self._impose, touched))
+        await self._impose(touched)
         for node in touched:
             self._forget(LINKS, node)
         self._counted.clear()
         self._queued.clear()
 
     async def held_back(self) -> int:
-        touched = {node for way in self._conditions for node in way}
-        await asyncio.gather(*map(self._count, touched))
+        await asyncio.gather(*map(self._count, _ends(self._conditions)))
         return sum(self._counted.values())
 
     async def disconnect(self, node: str) -> None:
         await self._count(node)
-        state = self._state(node)
+        state = await asyncio.to_thread(self._state, node)
         cable = Cable(state.addresses[self._network], tuple(state.aliases[self._network]))
         self._note(UNPLUGGED, node, **cable._asdict())
         self._cables[node] = cable
         await self._do(self._engine.unplug, node, self._network)
+        self._queued.pop(node, None)  # They went with the interface.
 
     async def reconnect(self, node: str, *, changed_address: bool = False) -> None:
         cable = self._cables[node]
@@ -270,57 +279,73 @@ class DockerTarget:
     # How ways come to be as they are to be.
 
     async def _set(self, ways: Iterable[Way], **changes: object) -> None:
-        changed = tuple(ways)
-        for node in {node for way in changed for node in way}:
-            self._note(LINKS, node)
+        changed, before = tuple(ways), dict(self._conditions)
         for way in changed:
-            before = self._conditions.get(way, WELL)
-            self._conditions[way] = replace(before, **changes)  # type: ignore[arg-type]
-        await asyncio.gather(*map(self._impose, {node for way in changed for node in way}))
+            condition = before.get(way, WELL)
+            self._conditions[way] = replace(condition, **changes)  # type: ignore[arg-type]
+        touched = _ends(changed)
+        for node in touched:
+            self._note(LINKS, node)
+        try:
+            await self._impose(touched)
+        except Unsupported:
+            self._conditions = before
+            await self._impose(touched)
+            raise
 
     async def _impose_around(self, node: str) -> None:
         """Have the ways be as they are to be, after *node* came back, and maybe elsewhere."""
-        touched = {other for way in self._conditions if node in way for other in way}
-        await asyncio.gather(*map(self._impose, touched))
+        await self._impose(_ends(way for way in self._conditions if node in way))
 
-    async def _impose(self, node: str) -> None:
-        """Have the namespace of *node* treat what comes and goes as the conditions say."""
-        await self._count(node)
-        state = self._state(node)
-        if not state.is_running or self._network not in state.addresses:
-            return  # It will when it is back.
+    async def _impose(self, nodes: Iterable[str]) -> None:
+        """Have the namespaces of *nodes* treat what comes and goes as the conditions say."""
+        addresses = await self._addresses()
+        # One that has no address now will be seen to when it is back.
+        await asyncio.gather(
+            *(self._impose_on(node, addresses) for node in nodes if node in addresses)
+        )
+
+    async def _impose_on(self, node: str, addresses: Mapping[str, str]) -> None:
         sources, targets = {}, {}
         for (source, target), condition in self._conditions.items():
-            if target == node and (address := self.address_of(source)):
-                sources[address] = condition
-            is_queued = condition.delay_seconds or condition.bytes_per_second is not None
-            if source == node and is_queued and (address := self.address_of(target)):
-                targets[address] = condition
+            if target == node and source in addresses:
+                sources[addresses[source]] = condition
+            if source == node and target in addresses and condition.is_queueing:
+                targets[addresses[target]] = condition
+        await self._count(node)
+        links = await asyncio.to_thread(self._links, node)
+        if not sources and not targets:
+            await asyncio.to_thread(links.mend)
+            self._queued.pop(node, None)
+            return
+        await asyncio.to_thread(links.stop, sources)
+        if targets or node in self._queued:
+            await asyncio.to_thread(links.queue, addresses[node], targets)
+            self._queued[node] = 0  # New queues count from nothing.
 
-        def impose() -> None:
-            links = self._links(node)
-            if not sources and not targets:
-                links.mend()
-                return
-            links.stop(sources)
-            links.queue(state.addresses[self._network], targets)
-
-        await asyncio.to_thread(impose)
-        self._queued.pop(node, None)  # New queues count from nothing.
+    async def _addresses(self) -> dict[str, str]:
+        """Where the nodes are for each other; one that is down or unplugged is nowhere."""
+        states = await asyncio.gather(*(asyncio.to_thread(self._state, n) for n in self.nodes))
+        return {
+            node: state.addresses[self._network]
+            for node, state in zip(self.nodes, states, strict=True)
+            if state.is_running and self._network in state.addresses
+        }
 
     async def _count(self, node: str) -> None:
-        """Add to what was counted what *node*'s rules have counted, before they are gone."""
+        """Add what *node*'s rules and queues have counted since, before they are gone."""
         if not any(node in way for way in self._conditions):
             return
-        state = self._state(node)
-        if state.is_running:
-            links = self._links(node)
-            address = state.addresses.get(self._network, "")
-            stopped = await asyncio.to_thread(links.take_stopped)
-            queued = await asyncio.to_thread(links.queued, address)
-            new = queued - self._queued.get(node, 0)
+        state = await asyncio.to_thread(self._state, node)
+        if not state.is_running:
+            return
+        links = await asyncio.to_thread(self._links, node)
+        new = await asyncio.to_thread(links.take_stopped)
+        if node in self._queued and self._network in state.addresses:
+            queued = await asyncio.to_thread(links.queued, state.addresses[self._network])
+            new += queued - self._queued[node]
             self._queued[node] = queued
-            self._counted[node] = self._counted.get(node, 0) + stopped + new
+        self._counted[node] = self._counted.get(node, 0) + new
 
     def _links(self, node: str) -> Links:
         return links_of(self._engine, self._containers[node])
@@ -389,6 +414,11 @@ class DockerTarget:
         if status:
             raise Unsupported(f"{node}: {said.strip()}")
         return said.strip()
+
+
+def _ends(ways: Iterable[Way]) -> set[str]:
+    """The nodes at either end."""
+    return {node for way in ways for node in way}
 
 
 def _session(listed: Iterable[Mapping[str, Any]], container: str) -> str | None:

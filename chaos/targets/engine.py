@@ -6,9 +6,11 @@ The only file that imports the SDK, and only once an engine is wanted. Calls blo
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,13 +53,17 @@ class Engine:
             Unsupported: none answers, or its SDK is not installed.
         """
         docker = _docker()
-        try:
-            client = docker.from_env(timeout=ANSWER_SECONDS)
-            client.ping()
-        except docker.errors.DockerException as error:
-            raise Unsupported(
-                f"no Docker engine answers here ({_first_line(error)}): start one; {INSTEAD}"
-            ) from None
+        client, reason = None, ""
+        with warnings.catch_warnings():
+            # The SDK lets a socket go that could not connect, and does not close it.
+            warnings.simplefilter("ignore", ResourceWarning)
+            try:
+                client = docker.from_env(timeout=ANSWER_SECONDS)
+            except docker.errors.DockerException as error:
+                reason = _first_line(error)
+            gc.collect()
+        if client is None:
+            raise Unsupported(f"no Docker engine answers here ({reason}): start one; {INSTEAD}")
         return cls(client)
 
     # Projects.

@@ -18,7 +18,13 @@ from chaos.targets.engine import Engine
 
 IMAGE_VARIABLE = "QUORATE_CHAOS_NETWORK_IMAGE"
 TIMEOUT_SECONDS = 30.0
-_JUMP = ("INPUT", "--jump", packets.CHAIN)
+_JUMP = f"INPUT --jump {packets.CHAIN}"
+# One program instead of several: a cut of some ways is to come as nearly at once as it can.
+_STOP = f"""iptables-restore --wait --noflush || exit
+iptables --wait --check {_JUMP} 2> /dev/null || iptables --wait --insert {_JUMP}"""
+_PASS = f"""iptables --wait --delete {_JUMP}
+iptables --wait --flush {packets.CHAIN}
+iptables --wait --delete-chain {packets.CHAIN}"""
 
 Run = Callable[[Sequence[str], str], str]  # A command, and what it reads; returns what it says.
 
@@ -35,11 +41,7 @@ class Links:
 
     def stop(self, sources: Mapping[str, Condition]) -> None:
         """Have packets from these addresses lost or reset as told, and all others come in."""
-        self._run(["iptables-restore", "--wait", "--noflush"], packets.rules(sources))
-        try:
-            self._run(["iptables", "--wait", "--check", *_JUMP], "")
-        except Failed:
-            self._run(["iptables", "--wait", "--insert", *_JUMP], "")
+        self._run(["sh", "-c", _STOP], packets.rules(sources))
 
     def queue(self, address: str, targets: Mapping[str, Condition]) -> None:
         """Have what goes to these addresses wait as told, on the interface that has *address*.
@@ -48,13 +50,13 @@ class Links:
             Unsupported: the kernel cannot do that.
         """
         interface = self._interface(address)
-        self._unqueue(interface)
+        self._run(["sh", "-c", f"{_unqueue(interface)}; true"], "")
         if not targets:
             return
         try:
             self._run(["tc", "-batch", "-"], packets.queues(interface, targets))
         except Failed as error:
-            self._unqueue(interface)
+            self._run(["sh", "-c", f"{_unqueue(interface)}; true"], "")
             raise Unsupported(_what_is_missing(str(error))) from None
 
     def take_stopped(self) -> int:
@@ -75,23 +77,8 @@ class Links:
 
     def mend(self) -> None:
         """Let every packet pass at once. Does nothing where nothing was done."""
-        for command in (
-            ["iptables", "--wait", "--delete", *_JUMP],
-            ["iptables", "--wait", "--flush", packets.CHAIN],
-            ["iptables", "--wait", "--delete-chain", packets.CHAIN],
-        ):
-            self._attempt(command)
-        for interface in self._interfaces().values():
-            self._unqueue(interface)
-
-    def _unqueue(self, interface: str) -> None:
-        self._attempt(["tc", "qdisc", "del", "dev", interface, "root"])
-
-    def _attempt(self, command: Sequence[str]) -> None:
-        try:
-            self._run(command, "")
-        except Failed:
-            return
+        unqueued = map(_unqueue, self._interfaces().values())
+        self._run(["sh", "-c", "\n".join([_PASS, *unqueued, "true"])], "")
 
     def _interface(self, address: str) -> str:
         interface = self._interfaces().get(address)
@@ -122,6 +109,10 @@ def links_of(engine: Engine, container: str, *, is_host: bool | None = None) -> 
             f" {IMAGE_VARIABLE}; `disconnect` and --target local need neither"
         )
     return Links(_from_a_container(engine, container, image))
+
+
+def _unqueue(interface: str) -> str:
+    return f"tc qdisc del dev {interface} root"
 
 
 def _is_host_of(container: str, pid: int) -> bool:
