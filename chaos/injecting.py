@@ -27,10 +27,27 @@ class Injecting(Scene):
             yield
 
     @asynccontextmanager
+    async def broken_off(self, name: str, target: str, ways: Iterable[Way]) -> AsyncIterator[None]:
+        """Have connections these ways reset, and new ones refused: a cut that everyone notices."""
+        async with self.impaired(name, target, self.target.reset(ways)):
+            yield
+
+    @asynccontextmanager
+    async def slowed(
+        self, name: str, target: str, ways: Iterable[Way], *, delay_seconds: float
+    ) -> AsyncIterator[None]:
+        """Have what is sent these ways arrive so much later."""
+        async with self.impaired(name, target, self.target.slow(ways, delay_seconds)):
+            yield
+
+    @asynccontextmanager
     async def impaired(
         self, name: str, target: str, impairing: Coroutine[Any, Any, None]
     ) -> AsyncIterator[None]:
-        """Have ways be worse, as *impairing* makes them, for as long as the context lasts."""
+        """Have ways be worse, as *impairing* makes them, for as long as the context lasts.
+
+        One such at a time: to mend one is to mend all.
+        """
         injected = self.now()
         self.say(f"{name}: {target}")
         await impairing
@@ -42,8 +59,8 @@ class Injecting(Scene):
             self._note(name, target, injected, bites)
 
     @asynccontextmanager
-    async def unplugged(self, node: str) -> AsyncIterator[None]:
-        """Have a node's cable out for as long as the context lasts."""
+    async def unplugged(self, node: str, *, changed_address: bool = False) -> AsyncIterator[None]:
+        """Have a node's cable out; it may come back at another address."""
         injected = self.now()
         self.say(f"unplugged: {node}")
         await self.target.disconnect(node)
@@ -51,7 +68,7 @@ class Injecting(Scene):
             yield
         finally:
             bites = {"cables out": int(self.target.is_disconnected(node))}
-            await self.target.reconnect(node)
+            await self.target.reconnect(node, changed_address=changed_address)
             self._note("unplugged", node, injected, bites)
 
     @asynccontextmanager

@@ -216,6 +216,33 @@ async def test_what_is_delayed_leaves_at_once_when_the_delay_is_undone(pair: Pai
     assert await pair.target.reader.readexactly(3) == b"now"
 
 
+async def test_a_lost_piece_waits_to_be_sent_again_and_so_does_what_follows(pair: Pair) -> None:
+    pair.relay.lose(1.0, Direction.TO_TARGET)
+    pair.client.writer.write(b"lost")
+    await until(lambda: pair.relay.bytes_held_back(Direction.TO_TARGET) == 4)
+    pair.client.writer.write(b" and late")
+    await until(lambda: pair.relay.bytes_taken(Direction.TO_TARGET) == 13)
+    assert pair.relay.bytes_given(Direction.TO_TARGET) == 0
+
+    await pair.relay.heal()
+
+    assert await pair.target.reader.readexactly(13) == b"lost and late"
+
+
+async def test_what_is_held_for_a_fault_is_counted_for_good(pair: Pair) -> None:
+    pair.client.writer.write(b"before")
+    assert await pair.target.reader.readexactly(6) == b"before"
+    pair.relay.drop(Direction.TO_TARGET)
+    pair.client.writer.write(b"held")
+    await until(lambda: pair.relay.bytes_taken(Direction.TO_TARGET) == 10)
+
+    await pair.relay.heal()
+
+    assert await pair.target.reader.readexactly(4) == b"held"
+    assert pair.relay.bytes_held_back(Direction.TO_TARGET) == 4
+    assert pair.relay.bytes_held_back(Direction.FROM_TARGET) == 0
+
+
 async def test_a_throttled_connection_carries_no_more_than_its_rate(pair: Pair) -> None:
     loop = asyncio.get_running_loop()
     pair.relay.throttle(10_000, Direction.TO_TARGET)
