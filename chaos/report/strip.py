@@ -62,7 +62,7 @@ def _draw(evidence: Evidence, asked: Sequence[Row], scale: Scale, prefix: str) -
     )
     description = "; ".join(_in_words(node, rows) for node, rows in by_node.items())
     title = "Availability of each node over time"
-    return chart.svg(prefix, title, description, scale.width, bottom + 22, body)
+    return chart.svg(prefix, title, description, scale.width, bottom + 24, body)
 
 
 def _lane(
