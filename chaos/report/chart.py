@@ -85,7 +85,7 @@ def time_axis(scale: Scale, top: float, bottom: float) -> Html:
     for moment in ticks(*scale.span, count):
         x = round(scale.x(moment), 1)
         parts.append(tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
-        parts.append(tag("text", f"{moment:g} s", x=x, y=bottom + 14, class_="middle"))
+        parts.append(tag("text", f"{moment:g} s", x=x, y=bottom + 16, class_="middle"))
     return join(*parts)
 
 

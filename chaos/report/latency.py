@@ -63,7 +63,7 @@ def _draw(evidence: Evidence, scale: Scale, prefix: str) -> Html:
         *(_marks(evidence.rows, type_, scale) for type_ in Type),
     )
     title = "How long answers took"
-    return chart.svg(prefix, title, _in_words(evidence.rows), scale.width, bottom + 22, body)
+    return chart.svg(prefix, title, _in_words(evidence.rows), scale.width, bottom + 24, body)
 
 
 def _y(seconds: float) -> float:

@@ -54,8 +54,8 @@ def table(
 ) -> Html:
     """A table; the first cell of a row is its heading.
 
-    A narrow screen shows each row as a block, each cell after its column's name: so that it stays
-    a table to whoever has it read aloud, its parts say what they are.
+    A narrow screen shows each row of a `stacked` one as a block, each cell after its column's name:
+    so that it stays a table to whoever has it read aloud, its parts say what they are.
     """
     heads = [tag("th", column, scope="col", role="columnheader") for column in columns]
     body = [

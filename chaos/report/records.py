@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from chaos.checkers.verdicts import Status
-from chaos.experiments import Setting
 from chaos.hosting import DOCKER, LOCAL, Place
 from chaos.report.record import Record
 from chaos.running import Outcome
+from chaos.setting import USUAL, Setting
 from chaos.soak.running import PROMISES, Soaked
 
 _RUN = "quorate chaos run"
@@ -16,6 +16,8 @@ def of_experiment(outcome: Outcome, *, is_broken: bool, prediction: str = "") ->
     """The record of an experiment, run as it is or to be broken."""
     sheet = outcome.sheet
     options = "" if outcome.place.target == LOCAL else f" --target {outcome.place.target}"
+    if outcome.setting.pace != USUAL.pace:
+        options += " --teaching-pace"
     whole, broken = f"{_RUN} {sheet.name}{options}", f"{_RUN} {sheet.name}{options} --break"
     return Record(
         name=f"{sheet.name}, broken on purpose" if is_broken else sheet.name,
@@ -87,6 +89,8 @@ def _why(outcome: Outcome, *, is_broken: bool) -> str:
 def _ran_on(setting: Setting, place: Place) -> str:
     where = "containers of Docker" if place.target == DOCKER else "processes of one machine"
     told = f"{_counted(setting.nodes, 'node')} and {_counted(setting.workers, 'worker')}, {where}"
+    if setting.pace != USUAL.pace:
+        told += f", elections {setting.pace:g} times as slow"
     return f"{told}, with the bug {setting.bug} planted" if setting.bug else told
 
 

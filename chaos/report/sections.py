@@ -75,7 +75,11 @@ def availability(record: Record) -> Html:
         for number, fault in enumerate(record.evidence.faults, start=1)
     ]
     columns = ("", "fault", "of", "from", "to", "what shows that it bit")
-    faults = table("The faults", columns, rows) if rows else tag("p", "Nothing was injected.")
+    faults = (
+        table("The faults", columns, rows, class_="stacked")
+        if rows
+        else tag("p", "Nothing was injected.")
+    )
     return section(
         "availability",
         "Who answered",
@@ -116,7 +120,7 @@ def expectations(record: Record) -> Html:
     ]
     columns = ("expected", "observed", "as expected")
     body = (
-        table("Expected beside observed", columns, rows)
+        table("Expected beside observed", columns, rows, class_="stacked")
         if rows
         else tag("p", "Nothing was expected beyond the promises below.")
     )
@@ -137,7 +141,12 @@ def promises(record: Record) -> Html:
         if others
         else None
     )
-    return section("promises", "What was promised", table("The promises", columns, rows), left_out)
+    return section(
+        "promises",
+        "What was promised",
+        table("The promises", columns, rows, class_="stacked"),
+        left_out,
+    )
 
 
 def witnesses(record: Record) -> Html | None:
@@ -176,7 +185,9 @@ def _lines_around(title: str, found: tuple[Sequence[log_lines.Line], int]) -> Ht
     ]
     more = tag("p", f"{left_out} more lines.", class_="quiet") if left_out else None
     body = (
-        table(f"Lines around fault {title}", ("at", "process", "line"), rows, class_="lines")
+        table(
+            f"Lines around fault {title}", ("at", "process", "line"), rows, class_="stacked lines"
+        )
         if rows
         else tag("p", "Nobody wrote anything.", class_="quiet")
     )

@@ -18,7 +18,7 @@ READS = frozenset({"task"})
 BAR = 4  # The width of a bar and the gap after it.
 SILENT_SECONDS = 0.5  # Nodes are looked at ten times a second.
 _ROWS = ((Type.OK, "ok", 24.0), (Type.FAIL, "failed", 12.0), (Type.INFO, "unknown", 12.0))
-_LANE, _NAME, _LEADS = 88.0, 14.0, 8.0
+_LANE, _NAME, _LEADS = 98.0, 14.0, 12.0
 
 
 def writes(rows: Sequence[Row]) -> list[Row]:
@@ -62,7 +62,7 @@ def _draw(evidence: Evidence, asked: Sequence[Row], scale: Scale, prefix: str) -
     )
     description = "; ".join(_in_words(node, rows) for node, rows in by_node.items())
     title = "Availability of each node over time"
-    return chart.svg(prefix, title, description, scale.width, bottom + 22, body)
+    return chart.svg(prefix, title, description, scale.width, bottom + 24, body)
 
 
 def _lane(
@@ -74,10 +74,10 @@ def _lane(
     top: float,
 ) -> Html:
     y = top + _NAME
-    parts = [tag("text", node, x=LEFT - 8, y=y - 2, class_="end name")]
-    parts.append(tag("text", "leads", x=LEFT - 8, y=y + 8, class_="end"))
+    parts = [tag("text", node, x=LEFT - 8, y=y, class_="end name")]
+    parts.append(tag("text", "leads", x=LEFT - 8, y=y + 13, class_="end"))
     lines = [(scale.x(each.begin), scale.x(each.end)) for each in reigns]
-    parts.append(chart.bars(((x, y + 2, max(1, end - x), 4) for x, end in lines), "leads"))
+    parts.append(chart.bars(((x, y + 7, max(1, end - x), 4) for x, end in lines), "leads"))
     y += _LEADS
     for type_, label, height in _ROWS:
         y += height + 2

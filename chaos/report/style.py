@@ -73,13 +73,13 @@ li code { white-space: pre-wrap; }
   .wide { display: none; } .narrow { display: block; }
   body { padding: 0.5rem 0.9rem 3rem; }
   .story li { grid-template-columns: 4.6rem 1fr; gap: 0 0.6rem; }
-  thead { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px; }
-  table, tbody, tr, th, td { display: block; }
-  table { min-width: 0; }
-  tr { border-bottom: 1px solid var(--line); padding: 0.4rem 0; }
-  th, td { border: 0; padding: 0.05rem 0; }
-  td:empty { display: none; }
-  td::before { color: var(--quiet); content: attr(data-column) ": "; }
+  table { font-size: 0.875rem; min-width: 0; }
+  .stacked thead { display: none; }
+  .stacked, .stacked :is(caption, tbody, tr, th, td) { display: block; }
+  .stacked tr { border-bottom: 1px solid var(--line); padding: 0.4rem 0; }
+  .stacked :is(th, td) { border: 0; padding: 0.05rem 0; }
+  .stacked td:empty { display: none; }
+  .stacked td::before { color: var(--quiet); content: attr(data-column) ": "; }
   .lines td::before { content: none; }
 }
 @media print { body { max-width: none; } details > * { display: block; } }

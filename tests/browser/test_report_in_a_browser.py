@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(
 RECORDS = (held_record, broken_record, hostile_record)
 WIDTHS = (400, 1400)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+PATIENCE_MS = 180_000
 CONTRAST_MIN = 4.5  # WCAG 2.2, 1.4.3.
 
 # The contrast of every text with what is painted behind it, the least first: relative luminance as
@@ -63,7 +64,7 @@ def browser() -> Iterator[Browser]:
         pytest.fail("no chromium is installed: apt-get install -y chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"], timeout=120_000
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE_MS
         )
         yield browser
         browser.close()
@@ -77,6 +78,7 @@ class Opened:
             viewport={"width": width, "height": 900},
             color_scheme=scheme,  # type: ignore[arg-type]
         )
+        context.set_default_timeout(PATIENCE_MS)
         self.view: Page = context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -154,7 +156,16 @@ def test_whoever_has_it_read_aloud_finds_tables_and_pictures_even_where_it_is_na
     assert view.get_by_role("rowheader", name="linearizable").is_visible()
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_captions_and_cells_have_room(open_page: Open, width: int) -> None:
+    view = open_page(held_record, width, "light").view
+
+    boxes = [each.bounding_box() for each in view.locator("main > section > .scroll caption").all()]
+    assert all(box is not None and box["width"] >= width / 2 for box in boxes)
+    assert all(box is not None and box["height"] <= 50 for box in boxes)
+
+
 def _take_picture(view: Page, name: str) -> None:
     folder = os.environ.get("QUORATE_TEST_SCREENSHOTS")
     if folder:
-        view.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        view.screenshot(path=Path(folder) / f"{name}.png", full_page=True, timeout=PATIENCE_MS)

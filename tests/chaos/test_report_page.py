@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from chaos.report import Record, page
+from chaos.report.style import STYLE
 from tests.chaos.sample_records import (
     HOSTILE,
     NODES,
@@ -58,6 +61,12 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join("".join(f"{text} " for text in self.texts).split())
+
+    @property
+    def transcript(self) -> str:
+        """All that is read, one piece a line."""
+        lines = (" ".join(text.split()) for text in self.texts if text != STYLE)
+        return "".join(f"{line}\n" for line in lines if line)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
@@ -133,6 +142,17 @@ def test_a_page_tells_the_whole_story() -> None:
     assert "held back: 3,401" in told
     for name in record.promises:
         assert name in told
+
+
+@pytest.mark.parametrize("make", [held_record, broken_record], ids=lambda make: make.__name__)
+def test_a_page_reads_as_it_did(make: Callable[[], Record]) -> None:
+    """`QUORATE_REGENERATE=1` writes the transcripts anew, for a person to look at what changed."""
+    file = Path(__file__).with_name("report_pages") / f"{make.__name__}.txt"
+    told = Page(page(make())).transcript
+    if os.environ.get("QUORATE_REGENERATE"):
+        file.write_text(told, encoding="utf-8")
+
+    assert told == file.read_text("utf-8")
 
 
 def test_nobodys_prediction_is_told_as_such() -> None:
