@@ -22,7 +22,7 @@ from chaos.recording import Process
 from gateway.ids import new_id
 from node.waiting import wait_until
 
-DRAIN_SECONDS = 40.0
+DRAIN_SECONDS = 60.0
 EVENTS_SECONDS = 20.0
 SERVE_SECONDS = 20.0  # For which a node may take in nothing after the heal.
 DEPOSED_SECONDS = 2.0  # A leader without a majority steps down after one.
