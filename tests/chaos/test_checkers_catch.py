@@ -22,10 +22,41 @@ KNOWN = {checker.name: checker for checker in CHECKERS}
 # Bug, a seed of its theme that shows it, and the checker that sees it.
 CAUGHT = (
     ("apply-beyond-durable", 0, "total queue"),
+    ("clock-read-in-apply", 0, "replicas"),
+    ("expired-is-certain", 20, "linearizable"),
+    ("keys-lost-in-snapshots", 0, "idempotent"),
     ("keys-not-remembered", 0, "idempotent"),
+    ("late-completion-accepted", 0, "fence"),
     ("lease-token-reused", 0, "fence"),
-    ("vote-for-anyone", 2, "replicas"),
+    ("skip-the-fsync", 2, "total queue"),
+    ("submit-ids-forgotten", 2, "lease"),
+    ("tear-is-kept", 2, "total queue"),
 )
+
+# Bugs that the judge sees in a run, and no checker from outside of the same run; and why.
+_NOT_YET = "something acknowledged could be lost from then on; in this run nothing was"
+_SLOW = "it costs time and elections, and no answer is wrong"
+_UNASKED = "nobody in the simulation asks at that moment for a task that another has just moved"
+_UNTOLD = "no row tells that a worker or a queue was to get, or to give, nothing"
+UNSEEN = {
+    "cluster-time-jumps": "leases end early, as they may",
+    "commit-beyond-vouched": _NOT_YET,
+    "commit-of-an-earlier-term": _NOT_YET,
+    "damage-is-cut": _NOT_YET,
+    "draining-workers-served": _UNTOLD,
+    "forget-votes": _NOT_YET,
+    "leader-never-falls-back": _SLOW,
+    "no-grace": "leases end early, as they may",
+    "no-pre-vote": _SLOW,
+    "no-stickiness": _SLOW,
+    "parcels-not-remembered": "the second copy of a command finds its task there, and does nothing",
+    "paused-queues-served": _UNTOLD,
+    "read-unapplied": _UNASKED,
+    "read-without-a-round": _UNASKED,
+    "serve-before-the-no-op": _SLOW,
+    "silent-nodes-served": _UNTOLD,
+    "wiped-disk-votes": _NOT_YET,
+}
 
 
 @pytest.mark.parametrize(("bug", "seed", "name"), CAUGHT)
@@ -37,3 +68,10 @@ def test_a_checker_sees_a_planted_bug_from_outside(bug: str, seed: int, name: st
 
     assert with_it.status is Status.BROKEN, with_it
     assert without.status is not Status.BROKEN, without
+
+
+def test_no_bug_is_both_seen_and_unseen_from_outside() -> None:
+    seen = {bug for bug, _, _ in CAUGHT}
+
+    assert not seen & UNSEEN.keys()
+    assert seen | UNSEEN.keys() <= bugs().keys()
