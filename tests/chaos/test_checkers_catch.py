@@ -28,14 +28,17 @@ CAUGHT = (
     ("keys-not-remembered", 0, "idempotent"),
     ("late-completion-accepted", 0, "fence"),
     ("lease-token-reused", 0, "fence"),
+    ("parcels-of-another-term", 1, "linearizable"),
     ("skip-the-fsync", 2, "total queue"),
     ("submit-ids-forgotten", 2, "lease"),
     ("tear-is-kept", 2, "total queue"),
+    ("vote-for-anyone", 2, "replicas"),
 )
 
 # Bugs that the judge sees in a run, and no checker from outside of the same run; and why.
 _NOT_YET = "something acknowledged could be lost from then on; in this run nothing was"
 _SLOW = "it costs time and elections, and no answer is wrong"
+_TWICE = "the second copy of a command finds its task there, and does nothing"
 _UNASKED = "nobody in the simulation asks at that moment for a task that another has just moved"
 _UNTOLD = "no row tells that a worker or a queue was to get, or to give, nothing"
 UNSEEN = {
@@ -49,10 +52,12 @@ UNSEEN = {
     "no-grace": "leases end early, as they may",
     "no-pre-vote": _SLOW,
     "no-stickiness": _SLOW,
-    "parcels-not-remembered": "the second copy of a command finds its task there, and does nothing",
+    "parcels-not-remembered": _TWICE,
+    "parcels-sent-anew-too-soon": _TWICE,
     "paused-queues-served": _UNTOLD,
     "read-unapplied": _UNASKED,
     "read-without-a-round": _UNASKED,
+    "send-before-sync": _NOT_YET,
     "serve-before-the-no-op": _SLOW,
     "silent-nodes-served": _UNTOLD,
     "wiped-disk-votes": _NOT_YET,
