@@ -62,10 +62,13 @@ class Lab(Injecting):
         """One task of the built-in type `noop`, unless *task* says otherwise."""
         return await self.client.ask(process, "submit", submission(**task), node=node)
 
-    async def add_worker(self) -> str:
-        """Start one more worker and wait until the cluster knows it; its name."""
-        name = await self.target.add_worker()
+    async def add_workers(self, count: int) -> list[str]:
+        """Start so many more workers and wait until the cluster knows them; their names."""
+        names = [await self.target.add_worker() for _ in range(count)]
+        await asyncio.gather(*map(self._joined, names))
+        return names
 
+    async def _joined(self, name: str) -> None:
         async def session() -> str | None:
             return self.target.session_of(name)
 
@@ -74,7 +77,6 @@ class Lab(Injecting):
         async with asyncio.timeout(JOIN_SECONDS):
             await self.seen(lambda event: event.worker_id == joined)
         self.say(f"{name} has joined")
-        return name
 
     async def _client(
         self, process: Process, node: str, pause: float, task: Mapping[str, Any]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from chaos.experiments.sheet import Sheet
-from chaos.history import Type
+from chaos.history import Row, Type
 from chaos.lab import Lab
 from chaos.recording import Process
 from chaos.setting import Setting
 from cluster.core.model import Event
 
 TASKS = 100
+AT_ONCE = 10
 TASK_SECONDS = 0.5
 WATCHED_SECONDS = 5.0
 MORE_WORKERS = 3
@@ -22,12 +23,15 @@ PATIENCE_SECONDS = 60.0
 async def method(lab: Lab) -> None:
     process, node = Process("learner"), lab.target.nodes[0]
     lab.say(f"steady state: {len(lab.target.workers)} workers, {lab.setting.slots} task(s) at once")
-    rows = [await lab.submit(process, node, type="sleep", data=TASK_SECONDS) for _ in range(TASKS)]
+    rows: list[Row] = []
+    while len(rows) < TASKS:
+        some = (lab.submit(process, node, type="sleep", data=TASK_SECONDS) for _ in range(AT_ONCE))
+        rows += await asyncio.gather(*some)
     ids = {row.args["id"] for row in rows if row.type is Type.OK}
     lab.say(f"{len(ids)} tasks of {TASK_SECONDS:g} s each were submitted")
     before = await _rate(lab, ids)
     lab.say(f"they are done at {before:.1f}/s; {MORE_WORKERS} workers are started")
-    newcomers = [await lab.add_worker() for _ in range(MORE_WORKERS)]
+    newcomers = await lab.add_workers(MORE_WORKERS)
     after = await _rate(lab, ids)
     lab.expect(
         f"at least {TIMES_AS_MANY} times as many a second are done",
