@@ -24,6 +24,7 @@ from chaos.simulation.plan import ORDINARY, Plan
 from chaos.simulation.shrinking import shrink as smaller
 from chaos.simulation.simulation import Report, Simulation, Verdict, simulate
 from chaos.simulation.themes import THEMES
+from chaos.soak.commands import soak_command
 
 BROKEN, INCONCLUSIVE = 1, 2
 DRAWN_SECONDS = 1.0  # How much of a run is drawn, unless asked otherwise.
@@ -50,6 +51,7 @@ def chaos() -> None:
 chaos.add_command(list_experiments)
 chaos.add_command(run_experiment)
 chaos.add_command(heal_runs)
+chaos.add_command(soak_command)
 
 
 @chaos.command("simulate")
@@ -77,10 +79,10 @@ def simulate_seeds(
 
     A seed that breaks a promise prints the command that replays it and the one that shrinks it.
     """
-    if (seeds is None) == (minutes is None):
-        raise click.UsageError("say either --seeds N or --minutes M")
     if bug == "list":
         return _list_bugs()
+    if (seeds is None) == (minutes is None):
+        raise click.UsageError("say either --seeds N or --minutes M")
     _check_bug(bug)
     terms = Terms(nodes, theme, bug)
     began = time.monotonic()

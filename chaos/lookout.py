@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from chaos.checkers.evidence import Sight
 
 INTERVAL_SECONDS = 0.1
 ANSWER_SECONDS = 1.0  # A node's own page asks nobody else: whoever takes longer is not well.
+HEARD_SECONDS = 1.0  # Links ping twice a second.
 
 Views = Mapping[str, Sight | None]
 
@@ -32,6 +34,7 @@ class Lookout:
         self._changed = asyncio.Condition()
         self.newest: dict[str, Sight | None] = dict.fromkeys(urls)
         self.sights: list[Sight] = []
+        self.silences: Counter[str] = Counter()  # How often each node was asked in vain.
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -64,6 +67,12 @@ class Lookout:
             seen = ", ".join(f"{name}: {_told(sight)}" for name, sight in self.newest.items())
             raise TimeoutError(f"not in {timeout_seconds:g} s: {what} ({seen})") from None
 
+    async def look(self) -> Views:
+        """Wait until any node was asked again, and return what each said last."""
+        async with self._changed:
+            await self._changed.wait()
+        return dict(self.newest)
+
     async def leader(self, among: set[str] | None = None) -> str:
         """Wait until one of *among*, by default of all, leads the newest term that is known."""
         await self.until("one leads", lambda views: leader_of(views, among) is not None)
@@ -80,6 +89,8 @@ class Lookout:
                 self.newest[name] = sight
                 if sight is not None:
                     self.sights.append(sight)
+                else:
+                    self.silences[name] += 1
                 self._changed.notify_all()
             await asyncio.sleep(INTERVAL_SECONDS)
 
@@ -95,6 +106,7 @@ class Lookout:
             view["commit_index"],
             view["applied_index"],
             view["state_hash"],
+            _heard(name, view["members"]),
         )
 
 
@@ -108,6 +120,16 @@ def leader_of(views: Views, among: set[str] | None = None) -> str | None:
     newest = max((sight.term for sight in told), default=0)
     leaders = [sight.node for sight in told if sight.role == "leader" and sight.term == newest]
     return leaders[0] if leaders else None
+
+
+def _heard(node: str, members: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(
+        str(member["id"])
+        for member in members
+        if member["id"] != node
+        and member["last_contact"] is not None
+        and member["last_contact"] <= HEARD_SECONDS
+    )
 
 
 def _told(sight: Sight | None) -> str:

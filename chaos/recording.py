@@ -95,8 +95,7 @@ class RecordingClient:
             return unsure, type(error).__name__, 0
         index = int(headers.get(INDEX_HEADER, 0))
         if status < 300:
-            value = _submitted(body) if f == "submit" else _status(body, args)
-            return Type.OK, value, index
+            return Type.OK, _ANSWERS.get(f, _status)(body, args), index
         if status == 404 and f == "task":
             return Type.OK, {"status": None}, index
         is_certain = status < 500 or status in _CERTAINLY_NOT
@@ -138,10 +137,19 @@ _REQUESTS: Mapping[str, Callable[[Mapping[str, Any]], Request]] = {
     "complete": _settling("complete", "result"),
     "fail": _settling("fail", "error", "retry"),
     "release": _settling("release"),
+    # What a worker asks on its own behalf; `worker` is its session.
+    "register": lambda args: Request("POST", "/workers", {"queues": list(args["queues"])}),
+    "lease": lambda args: _working(args, "lease", "max", "wait", "request_id"),
+    "heartbeat": lambda args: _working(args, "heartbeat", "lease_tokens"),
 }
 
 
-def _submitted(body: Mapping[str, Any]) -> dict[str, Any]:
+def _working(args: Mapping[str, Any], verb: str, *members: str) -> Request:
+    body = {name: args[name] for name in members}
+    return Request("POST", f"/workers/{quote(args['worker'])}/{verb}", body)
+
+
+def _submitted(body: Mapping[str, Any], _args: Mapping[str, Any]) -> dict[str, Any]:
     is_duplicate = body.get("duplicate", False)
     return {"id": body["task_id"], "status": body["status"], "duplicate": is_duplicate}
 
@@ -153,3 +161,19 @@ def _status(body: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
         "duplicate": body.get("duplicate", False),
         "result": body.get("result", args.get("result")),
     }
+
+
+def _leased(body: Mapping[str, Any], _args: Mapping[str, Any]) -> dict[str, Any]:
+    return {"leases": [[task["id"], task["lease_token"]] for task in body["tasks"]]}
+
+
+def _told(*members: str) -> Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]:
+    return lambda body, _args: {name: body[name] for name in members}
+
+
+_ANSWERS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]] = {
+    "submit": _submitted,
+    "register": _told("worker_id", "heartbeat_seconds"),
+    "lease": _leased,
+    "heartbeat": _told("cancel", "lost"),
+}

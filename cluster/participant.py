@@ -53,7 +53,7 @@ class Participant:
         self.sync_seconds = host.sync_seconds
         self._storage = recovered.storage
         self._log_thread = host.open_log_thread()
-        timing = Timing()
+        timing = Timing.of(settings.election_seconds)
         self._driver = driver = _open_driver(
             settings, host, recovered, hooks=self, timing=timing, log_thread=self._log_thread
         )

@@ -15,6 +15,7 @@ BACKLOG_COMMANDS = 20_000
 BACKLOG_BYTES = 64 * 1024 * 1024
 TAIL_BYTES = 16 * 1024 * 1024
 TAIL_ENTRIES = 10_000
+ELECTION_SECONDS = 0.5  # A follower that hears no leader waits so long, to twice as long.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class ReplicaSettings:
     secret: bytes | None = None  # The cluster's shared secret, which members prove to each other.
     tls: TlsFiles | None = None  # Or their certificates.
     lease_seconds: float = 15.0
+    election_seconds: float = ELECTION_SECONDS  # Heartbeats and stepping down go with it.
     newest_version: int = NEWEST_VERSION  # Of the machine's rules, that this node goes along with.
     memory_bytes_max: int | None = None  # Of the tasks, when this node leads; None: as before.
     segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.

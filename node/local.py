@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from cluster.errors import ConfigurationError, QuorateError
+from cluster.settings import ELECTION_SECONDS
 from gateway.caller import Object
 from gateway.client import Client
 from node.children import QUORATE, Child
@@ -62,6 +63,7 @@ class LocalSettings:
     modules: tuple[str, ...] = ()  # What the workers serve; none: the built-in types.
     slots: int = 4
     lease_seconds: float = 15.0
+    election_seconds: float = ELECTION_SECONDS
     memory_bytes_max: int | None = None  # Of each node; None: what this machine has for so many.
     node_program: tuple[str, ...] = QUORATE  # What a node is run as: see `Child.start`.
 
@@ -149,6 +151,7 @@ class LocalCluster:
             *("--id", name, "--cluster", members, "--http", http),
             *("--data", str(self.settings.data / name)),
             *("--lease-seconds", str(self.settings.lease_seconds)),
+            *("--election-seconds", str(self.settings.election_seconds)),
             *("--memory-bytes-max", str(memory_bytes_max)),
         )
 

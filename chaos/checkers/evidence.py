@@ -28,6 +28,7 @@ class Sight(NamedTuple):
     commit_index: int
     applied_index: int
     state_hash: str
+    hears: tuple[str, ...] = ()  # The other members that it has heard within the last second.
 
 
 class Fault(NamedTuple):
@@ -49,6 +50,9 @@ class Evidence:
     logs: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
     sights: Sequence[Sight] = ()
     faults: Sequence[Fault] = ()
+    begun_anew: Sequence[
+        tuple[str, float]
+    ] = ()  # Nodes that came back with an empty disk, and when.
     final: Mapping[str, str | None] | None = None  # Task -> status once all was drained.
     healed: float = 0.0  # When the last fault was undone.
     nodes: Sequence[str] = ()

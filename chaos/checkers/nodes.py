@@ -28,14 +28,18 @@ def replicas(evidence: Evidence) -> Verdict:
 
 
 def raft(evidence: Evidence) -> Verdict:
-    """A term has one leader, a node's term and commit never fall, and logs agree."""
+    """A term has one leader, a node's term never falls while it has its disk, and logs agree."""
     leaders: dict[int, Sight] = {}
     last: dict[str, Sight] = {}
     checked = 0
     for sight in evidence.sights:
         checked += 1
         before = last.get(sight.node)
-        if before is not None and sight.term < before.term:
+        if (
+            before is not None
+            and sight.term < before.term
+            and not _has_begun_anew(evidence, before, sight)
+        ):
             why = f"{sight.node} went back from term {before.term} to {sight.term}"
             return broken(checked, why, before, sight)
         last[sight.node] = sight
@@ -51,6 +55,13 @@ def raft(evidence: Evidence) -> Verdict:
     if not checked and not entries:
         return inconclusive(0, "nothing was seen of any node")
     return held(checked + entries, f"{len(leaders)} terms were led")
+
+
+def _has_begun_anew(evidence: Evidence, before: Sight, after: Sight) -> bool:
+    """Whether the node was given an empty disk meanwhile: what it knew is not expected of it."""
+    return any(
+        node == after.node and before.at <= at <= after.at for node, at in evidence.begun_anew
+    )
 
 
 def _disagreement(evidence: Evidence) -> Verdict | None:

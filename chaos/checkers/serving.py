@@ -23,11 +23,11 @@ def liveness(evidence: Evidence) -> Verdict:
             by_node[str(row.args.get("node", row.node))].append(row)
     for node in evidence.nodes:
         rows = sorted(by_node[node], key=lambda row: row.invoked)
-        if len(rows) < IN_A_ROW:
-            return inconclusive(len(rows), f"{node} was asked {len(rows)} times after the heal")
         failed = [row for row in rows[-IN_A_ROW:] if row.type is not Type.OK]
         if failed:
             return broken(len(rows), f"{node} did not serve again after the heal", *failed)
+        if len(rows) < IN_A_ROW:
+            return inconclusive(len(rows), f"{node} was asked {len(rows)} times after the heal")
     waiting = [
         task_id
         for task_id, status in (evidence.final or {}).items()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from chaos.experiments.sheet import Setting, Sheet
+from chaos.experiments.sheet import Sheet
 from chaos.history import Type
 from chaos.lab import Lab
 from chaos.recording import Process
+from chaos.setting import Setting
 from cluster.core.model import Event
 
 TASKS = 20

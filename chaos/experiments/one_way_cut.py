@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from chaos.experiments.sheet import Setting, Sheet
+from chaos.experiments.sheet import Sheet
 from chaos.lab import Lab
+from chaos.setting import Setting
 from chaos.targets.contract import deaf
 
 

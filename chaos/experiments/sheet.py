@@ -7,21 +7,13 @@ from typing import NamedTuple
 
 from chaos.checkers import CHECKERS
 from chaos.lab import Lab
+from chaos.setting import USUAL, Setting
 
 # What a run on real processes gives evidence of: their logs are not read, and keys are a matter of
 # experiments that repeat requests.
 PROMISES = tuple(
     checker.name for checker in CHECKERS if checker.name not in ("witness", "idempotent")
 )
-
-
-class Setting(NamedTuple):
-    """What an experiment runs on."""
-
-    nodes: int = 3
-    workers: int = 2
-    lease_seconds: float = 3.0
-    bug: str | None = None  # Planted in every node: one of simulation's.
 
 
 class Sheet(NamedTuple):
@@ -34,5 +26,5 @@ class Sheet(NamedTuple):
     method: Callable[[Lab], Awaitable[None]]
     broken: Setting  # Now break it: on this, the promise fails.
     why_broken: str
-    setting: Setting = Setting()
+    setting: Setting = USUAL
     promises: tuple[str, ...] = PROMISES

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 from typing import Literal, Protocol
 
 from cluster.errors import ConfigurationError
@@ -60,6 +60,9 @@ class Target(Protocol):
 
     def session_of(self, worker: str) -> str | None:
         """The worker's id in the cluster, once it has joined."""
+
+    def logs(self) -> Mapping[str, str]:
+        """What each process has written so far, by its name; of much, the newest."""
 
     async def start(self) -> None:
         """Bring everything up and wait until it serves."""
@@ -166,6 +169,12 @@ def alone(node: str, nodes: Iterable[str]) -> tuple[Way, ...]:
 def deaf(node: str, nodes: Iterable[str]) -> tuple[Way, ...]:
     """The ways to *node*: it is heard, and hears nobody."""
     return tuple((other, node) for other in nodes if other != node)
+
+
+def apart(some: Iterable[str], others: Iterable[str]) -> tuple[Way, ...]:
+    """The ways between two groups, both directions."""
+    pairs = list(product(some, others))
+    return (*pairs, *((other, one) for one, other in pairs))
 
 
 def ring_of_majorities(nodes: Iterable[str]) -> tuple[Way, ...]:

@@ -28,6 +28,7 @@ from node.ports import free_ports
 from node.waiting import wait_until
 
 READY_SECONDS = 180.0
+LOG_LINES_MAX = 20_000  # Of each container.
 GRACE_SECONDS = 30  # As in docker-compose.yml.
 ANSWER_SECONDS = 2.0
 
@@ -85,6 +86,12 @@ class DockerTarget:
     @property
     def urls(self) -> Mapping[str, str]:
         return self._urls
+
+    def logs(self) -> Mapping[str, str]:
+        return {
+            name: self._engine.logs(container, tail=LOG_LINES_MAX)
+            for name, container in self._containers.items()
+        }
 
     def session_of(self, worker: str) -> str | None:
         """As the cluster lists it: a worker is named after its host, which is its container."""

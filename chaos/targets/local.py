@@ -23,6 +23,7 @@ from chaos.targets.contract import WELL, Condition, Kind, Unsupported, Way
 from node.local import STOP_TIMEOUT_SECONDS, Listener, LocalCluster, LocalSettings
 
 SCRATCH = "quorate-"  # A data directory whose name begins so, among temporary files, is ours.
+LOG_BYTES_MAX = 4 * 1024 * 1024  # Of each process.
 _PROCESS, _FROZEN = "process ", "frozen "
 
 
@@ -54,6 +55,10 @@ class LocalTarget:
 
     def session_of(self, worker: str) -> str | None:
         return self.cluster.children[worker].announcements.get("session")
+
+    def logs(self) -> Mapping[str, str]:
+        directory = self.cluster.settings.data / "logs"
+        return {file.stem: _tail(file) for file in sorted(directory.glob("*.log"))}
 
     async def start(self) -> None:
         data = str(self.cluster.settings.data)
@@ -267,3 +272,12 @@ def _as_fault(condition: Condition) -> Fault:
 def _held_back(relay: Relay) -> int:
     """The bytes that a relay has ever held for a fault, and the connections that it has reset."""
     return relay.connections_reset + sum(relay.bytes_held_back(direction) for direction in BOTH)
+
+
+def _tail(file: Path) -> str:
+    """The newest lines of a log, the first of them whole."""
+    with file.open("rb") as opened:
+        cut = max(0, file.stat().st_size - LOG_BYTES_MAX)
+        opened.seek(cut)
+        text = opened.read().decode(errors="replace")
+    return text.partition("\n")[2] if cut else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from cluster.raft.log import Log
 from cluster.raft.membership import Configuration
@@ -20,6 +20,18 @@ class Timing:
     election_max: float = 1.0
     heartbeat: float = 0.1
     leader_fallback: float = 1.0  # Without a majority's answers for this long, a leader stops.
+
+    @classmethod
+    def of(cls, election_seconds: float) -> Self:
+        """All of them in the same proportions, from the shortest election timeout."""
+        usual = cls()
+        scale = election_seconds / usual.election_min
+        return cls(
+            election_min=election_seconds,
+            election_max=usual.election_max * scale,
+            heartbeat=usual.heartbeat * scale,
+            leader_fallback=usual.leader_fallback * scale,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import click
 
 from cluster.crashpoints import arm_from_environment
 from cluster.errors import ConfigurationError
-from cluster.settings import LOG_BYTES, ReplicaSettings
+from cluster.settings import ELECTION_SECONDS, LOG_BYTES, ReplicaSettings
 from gateway.defaults import SubmitDefaults
 from node.commands.options import log_level_option, memory_option, option
 from node.config import (
@@ -88,6 +88,14 @@ from node.memory import memory_bytes_default
     show_default=True,
     help="How long a silent worker keeps its tasks.",
 )
+@option(
+    "--election-seconds",
+    variable="QUORATE_ELECTION_SECONDS",
+    type=click.FloatRange(min=0.05),
+    default=ELECTION_SECONDS,
+    show_default=True,
+    help="How long a follower hears no leader, at least, before it looks for another.",
+)
 @memory_option
 @log_level_option
 def node(
@@ -103,6 +111,7 @@ def node(
     tls_ca: str | None,
     snapshot_bytes: int,
     lease_seconds: float,
+    election_seconds: float,
     memory_bytes_max: int | None,
     log_level: str,
 ) -> int:
@@ -131,6 +140,7 @@ def node(
             tls=tls,
             snapshot_bytes=snapshot_bytes,
             lease_seconds=lease_seconds,
+            election_seconds=election_seconds,
             memory_bytes_max=memory_bytes_max or memory_bytes_default(),
         ),
         http=http_address,

@@ -258,6 +258,36 @@ def test_a_fault_that_did_not_bite_leaves_the_run_in_doubt(run: Any) -> None:
     assert "packets_dropped" in verdict.why
 
 
+def test_a_node_that_was_given_an_empty_disk_may_begin_with_an_older_term(run: Any) -> None:
+    node, at = run.sights[-1].node, run.sights[-1].at
+    sights = [*run.sights, run.sights[-1]._replace(at=at + 2, term=0)]
+
+    forgot = KNOWN["raft"].check(run.evidence(sights=sights))
+    began_anew = KNOWN["raft"].check(run.evidence(sights=sights, begun_anew=[(node, at + 1)]))
+
+    assert forgot.status is Status.BROKEN
+    assert began_anew.status is Status.HELD
+
+
+def test_a_node_that_was_asked_too_seldom_since_it_never_answers_does_not_serve(run: Any) -> None:
+    probes = [row for row in run.rows if row.process == "probe-node3"]
+    rest = [row for row in run.rows if row.process != "probe-node3"]
+    refused = [row._replace(type=Type.FAIL, value="no_quorum") for row in probes[:4]]
+
+    verdict = KNOWN["liveness"].check(run.evidence(rows=[*rest, *refused]))
+
+    assert verdict.status is Status.BROKEN
+
+
+def test_a_task_that_nobody_could_ask_for_is_not_called_lost(run: Any) -> None:
+    final = dict(run.evidence().final)
+    del final[run.rows[_ok(run, "submit")].args["id"]]
+
+    verdict = KNOWN["total queue"].check(run.evidence(final=final))
+
+    assert verdict.status is Status.INCONCLUSIVE
+
+
 def test_too_little_traffic_leaves_the_run_in_doubt(run: Any) -> None:
     verdict = KNOWN["not vacuous"].check(run.evidence(floor=1_000_000))
 

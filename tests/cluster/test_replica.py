@@ -23,7 +23,9 @@ from cluster.host import RealHost
 from cluster.raft.storage import Directory, Draft
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
+from cluster.status import Role
 from cluster.watching import From
+from node.waiting import wait_until
 from tests.cluster.conftest import MakeCluster, a_task
 
 
@@ -145,6 +147,24 @@ async def test_a_write_without_a_leader_certainly_did_not_happen(cluster: MakeCl
 
     with pytest.raises(NoQuorum):
         await follower.propose(a_task(), timeout_seconds=0.2)
+
+
+async def test_a_leader_holds_on_for_longer_where_elections_take_longer(
+    cluster: MakeCluster,
+) -> None:
+    nodes = await cluster(3, election_seconds=1.5)
+    leader = nodes.leader()
+    loop = asyncio.get_running_loop()
+    for node_id in set(nodes.addresses) - {leader.status().node_id}:
+        await nodes.stop(node_id)
+    alone_since = loop.time()
+
+    async def has_given_up() -> bool:
+        return leader.status().role is not Role.LEADER
+
+    await wait_until(has_given_up, what="the leader to give up", timeout_seconds=30)
+
+    assert loop.time() - alone_since > 1.5  # A leader at the usual pace gives up after one second.
 
 
 async def test_a_read_that_asks_for_an_index_ahead_is_told_when_it_does_not_come(
