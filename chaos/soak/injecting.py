@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, contextmanager
 
 from chaos.lab import Lab
 from chaos.lookout import leader_of
-from chaos.soak.schedule import Planned, Role
+from chaos.soak.schedule import LANES, Lane, Planned, Role
 from chaos.targets.contract import Unsupported, Way, alone, apart, deaf, ring_of_majorities
 
 FLAP_SECONDS = 1.0  # A ping is lost in it.
@@ -24,15 +24,26 @@ class Injector:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._harmed: set[str] = set()
+        self._is_alone = False  # Whether the newest fault bears no other beside it.
         self.done: Counter[str] = Counter()
         self.left_out: dict[str, str] = {}  # Kinds that could not be done, and why.
 
     async def run(self, schedule: Sequence[Planned], *, began: float) -> None:
-        """Do it all; returns once the last fault is healed."""
+        """Do it all; returns once the last fault is healed.
+
+        A fault that takes longer than was planned holds up those that it may not overlap with.
+        """
+        running: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
             for planned in schedule:
                 await asyncio.sleep(began + planned.at - self._lab.now())
-                group.create_task(self._inject(planned))
+                is_alone = LANES[planned.kind] is Lane.ALL
+                if running and (is_alone or self._is_alone):
+                    await asyncio.wait(running)
+                self._is_alone = is_alone
+                task = group.create_task(self._inject(planned))
+                running.add(task)
+                task.add_done_callback(running.discard)
 
     async def _inject(self, planned: Planned) -> None:
         try:
