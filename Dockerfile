@@ -14,6 +14,7 @@ COPY gateway gateway
 COPY node node
 COPY chaos chaos
 RUN ["/opt/quorate/bin/python", "-m", "pip", "install", "--no-cache-dir", "--no-deps", "."]
+RUN ["/opt/quorate/bin/python", "-m", "pip", "uninstall", "--yes", "setuptools", "pip"]
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/quorate /opt/quorate

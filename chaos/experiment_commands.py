@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from chaos import reporting
 from chaos.experiments import SHEETS, Sheet
+from chaos.healing import run_to_the_end
 from chaos.hosting import LOCAL, TARGETS, Place
 from chaos.report.records import of_experiment
 from chaos.running import Outcome, run
@@ -61,7 +61,7 @@ def run_experiment(
         click.echo(line)
 
     try:
-        outcome = asyncio.run(
+        outcome = run_to_the_end(
             run(sheet, narrate, is_broken=is_broken, is_paced=is_paced, place=Place(target))
         )
     except Unsupported as error:

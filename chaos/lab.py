@@ -22,7 +22,8 @@ from chaos.recording import Process
 from gateway.ids import new_id
 from node.waiting import wait_until
 
-DRAIN_SECONDS = 40.0
+START_SECONDS = 60.0  # For which whatever was started may be silent.
+DRAIN_SECONDS = 60.0
 EVENTS_SECONDS = 20.0
 SERVE_SECONDS = 20.0  # For which a node may take in nothing after the heal.
 DEPOSED_SECONDS = 2.0  # A leader without a majority steps down after one.
@@ -105,7 +106,11 @@ class Lab(Injecting):
     async def settle(self) -> None:
         """After the last heal: every node serves, what waits is done, and all is looked at once."""
         self.healed = max(self.healed, self.now())
-        await self.lookout.until("every node answers", lambda views: None not in views.values())
+        await self.lookout.until(
+            "every node answers",
+            lambda views: None not in views.values(),
+            timeout_seconds=START_SECONDS,
+        )
         served = await asyncio.gather(*map(self._probe, self.target.nodes))
         if not all(served):
             raise TimeoutError(f"not every node serves again, {SERVE_SECONDS:g} s after the heal")

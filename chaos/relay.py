@@ -64,7 +64,8 @@ class Relay:
         self._connections: dict[_Connection, None] = {}
         self._server: asyncio.Server | None = None
         self._port = 0
-        self.connections_reset = 0  # By `reset`.
+        self.is_resetting = False  # Whether new connections are reset, as soon as they are there.
+        self.connections_reset = 0
 
     @classmethod
     async def start(cls, target: str, *, port: int = 0) -> Self:
@@ -155,6 +156,7 @@ class Relay:
 
     async def heal(self) -> None:
         """Undo every fault: what is held goes on its way, and new connections are taken."""
+        self.is_resetting = False
         for lane in self._lanes.values():
             lane.set(HEALTHY)
         await self.admit()
@@ -163,6 +165,10 @@ class Relay:
         return [self._lanes[direction] for direction in directions or BOTH]
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_resetting:
+            self.connections_reset += 1
+            _reset(writer)
+            return
         connection = _Connection(self.target, reader, writer)
         self._connections[connection] = None
         try:

@@ -23,9 +23,10 @@ _ENDS_LEASE = frozenset(
 
 
 def fence(evidence: Evidence) -> Verdict:
-    """Tokens only grow, and a task is settled under its newest alone."""
+    """Tokens only grow, and a task is settled under its newest alone, as whoever did was told."""
     newest = 0
     token_of: dict[str, Event] = {}
+    completed: dict[str, Event] = {}
     leases = 0
     for event in evidence.events:
         token, task_id = event.lease_token, event.task_id
@@ -38,10 +39,18 @@ def fence(evidence: Evidence) -> Verdict:
             newest = token
             token_of[task_id] = event
         elif event.kind == "completed":
+            completed[task_id] = event
             leased = token_of.get(task_id)
             if leased is not None and leased.lease_token != token:
                 why = f"task {task_id} was completed under {token}, not {leased.lease_token}"
                 return broken(leases, why, leased, event)
+    for row in evidence.rows:
+        if row.f != "complete" or row.type is not Type.OK or row.value.get("duplicate"):
+            continue
+        settled = completed.get(row.args["id"])
+        if settled is not None and settled.lease_token != row.args["lease_token"]:
+            why = f"a completion under lease {row.args['lease_token']} was accepted as another's"
+            return broken(leases, why, row, settled)
     return held(leases) if leases else inconclusive(0, "nothing was leased")
 
 

@@ -23,6 +23,9 @@ async def method(lab: Lab) -> None:
             in_flight = asyncio.create_task(lab.submit(Process("in-flight"), old))
             new = await lab.lookout.leader(among=others)
             lab.say(f"{new} leads a new term; its clients go on")
+            sight = lab.lookout.newest[old]
+            if sight is not None and sight.role == "leader":
+                lab.say(f"two nodes say that they lead: {old}, of term {sight.term}, and {new}")
             await lab.expect_deposed(old, cut_at)
             first = await in_flight
             lab.expect(

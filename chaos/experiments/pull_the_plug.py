@@ -6,7 +6,8 @@ import asyncio
 
 from chaos.experiments.sheet import Sheet
 from chaos.history import Type
-from chaos.lab import Lab
+from chaos.lab import START_SECONDS, Lab
+from chaos.lookout import leader_of
 from chaos.measures import outage
 from chaos.setting import Setting
 
@@ -24,7 +25,11 @@ async def method(lab: Lab) -> None:
             lab.say(f"{acknowledged} tasks had been acknowledged; nobody lives who knows of them")
             await asyncio.sleep(DOWN_SECONDS)
         back_at = lab.now()
-        await lab.lookout.leader()
+        await lab.lookout.until(
+            "one leads again",
+            lambda views: leader_of(views) is not None,
+            timeout_seconds=START_SECONDS,
+        )
         await asyncio.sleep(2)
         took = outage(lab.recorder.rows, back_at)
         lab.expect(

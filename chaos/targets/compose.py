@@ -6,6 +6,7 @@ Knows the command line and the file, not the engine.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ FILE = ROOT / "docker-compose.yml"
 NODES_MAX = 3  # That the file describes.
 RAFT_PORT, HTTP_PORT = 7600, 5000  # Of every container.
 UP_SECONDS = 180.0
+_FIRST_HOST = 9  # Of the subnet's; the engine gives out the lowest, to itself.
 COMMANDS = (("docker", "compose"), ("docker-compose",))  # The newer one first.
 
 
@@ -77,14 +79,24 @@ class Compose:
 def overrides(plan: Plan) -> dict[str, Any]:
     """What the project has other than docker-compose.yml says, as a second file for compose."""
     members = ",".join(f"{node}={node}-raft:{RAFT_PORT}" for node in plan.nodes)
-    node: dict[str, Any] = {"environment": {"QUORATE_CLUSTER": members}}
+    changed: dict[str, Any] = {"environment": {"QUORATE_CLUSTER": members}}
     if plan.bug:
-        node["entrypoint"] = ["python", "-m", "chaos.planted_node", plan.bug]
+        changed["entrypoint"] = ["python", "-m", "chaos.planted_node", plan.bug]
+    hosts = ipaddress.ip_network(plan.raft_subnet).hosts()
+    addresses = dict(zip(plan.nodes, list(hosts)[_FIRST_HOST:], strict=False))
     urls = ",".join(f"http://{node}:{HTTP_PORT}" for node in plan.nodes)
     return {
-        "services": dict.fromkeys(plan.nodes, node)
+        "services": {
+            # Each has an address of its own, which no other is given while it is away.
+            node: changed
+            | {
+                "networks": {
+                    "raft": {"ipv4_address": str(addresses[node]), "aliases": [f"{node}-raft"]}
+                }
+            }
+            for node in plan.nodes
+        }
         | {"worker": {"environment": {"QUORATE_URL": urls}}},
-        # Only where a subnet is chosen can an address be kept.
         "networks": {"raft": {"ipam": {"config": [{"subnet": plan.raft_subnet}]}}},
     }
 

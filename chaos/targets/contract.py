@@ -120,7 +120,7 @@ class Target(Protocol):
 
     async def reset(self, ways: Iterable[Way]) -> None:
         """Reset what nodes send each other these ways: connections break at once and new ones are
-        refused. TCP needs both ways: of a pair, one is enough."""
+        refused or reset as well. TCP needs both ways: of a pair, one is enough."""
 
     async def slow(self, ways: Iterable[Way], delay_seconds: float) -> None:
         """Deliver what is sent these ways so much later."""

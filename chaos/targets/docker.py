@@ -12,17 +12,16 @@ import json
 import random
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from chaos.journal import Journal, state_directory
 from chaos.targets import compose, leftovers
 from chaos.targets.addresses import free_address, free_subnet
 from chaos.targets.compose import Compose, Plan
-from chaos.targets.contract import WELL, Condition, Kind, Unsupported, Way
+from chaos.targets.contract import Kind, Unsupported, Way
 from chaos.targets.engine import Engine, State
 from chaos.targets.leftovers import KILLED, LINKS, PAUSED, UNPLUGGED, WORKER
-from chaos.targets.links import Links, links_of
+from chaos.targets.ways import Ways, ends
 from gateway.client import Client
 from node.places import HOST
 from node.ports import free_ports
@@ -55,10 +54,7 @@ class DockerTarget:
         self._settings = (nodes, workers, lease_seconds, bug)
         self._urls = dict.fromkeys((f"node{number}" for number in range(1, nodes + 1)), "")
         self._containers: dict[str, str] = {}  # By the name of the node or worker.
-        self._conditions: dict[Way, Condition] = {}  # Since the last `mend`.
         self._cables: dict[str, Cable] = {}  # Of nodes whose cable is out.
-        self._counted: dict[str, int] = {}  # Packets since the last `mend`, by node.
-        self._queued: dict[str, int] = {}  # Of those, what its queues' counters stood at.
         self._journal: Journal | None = None  # There is one once there is anything to undo.
 
     @classmethod
@@ -113,6 +109,7 @@ class DockerTarget:
     async def start(self) -> None:
         nodes, workers, lease_seconds, bug = self._settings
         self._engine = await asyncio.to_thread(Engine.connect)
+        self._ways = Ways(self._engine, self._network, self._containers, self.nodes)
         image = await asyncio.to_thread(self._engine.image_of, compose.ROOT)
         ports = list(itertools.islice(free_ports(HOST, self._http_port), nodes))
         self._urls = {
@@ -140,13 +137,13 @@ class DockerTarget:
     # Containers and disks.
 
     async def kill(self, name: str) -> None:
-        await self._count(name)
+        await self._ways.leave(name)
         self._note(KILLED, name)
         await self._do(self._engine.kill, name)
         self._forget(PAUSED, name)
 
     async def end(self, name: str) -> None:
-        await self._count(name)
+        await self._ways.leave(name)
         self._note(KILLED, name)
         await asyncio.to_thread(
             self._engine.end, self._containers[name], timeout_seconds=GRACE_SECONDS
@@ -154,17 +151,15 @@ class DockerTarget:
 
     async def revive(self, name: str) -> None:
         await self._do(self._engine.start, name)
-        self._queued.pop(name, None)  # They went with the namespace.
         self._forget(KILLED, name)
-        await self._impose_around(name)
+        await self._ways.come_back(name)
 
     async def restart(self, name: str) -> None:
-        await self._count(name)
+        await self._ways.leave(name)
         await asyncio.to_thread(
             self._engine.restart, self._containers[name], timeout_seconds=GRACE_SECONDS
         )
-        self._queued.pop(name, None)
-        await self._impose_around(name)
+        await self._ways.come_back(name)
 
     async def kill_all(self) -> None:
         await asyncio.gather(*map(self.kill, self._containers))
@@ -215,26 +210,19 @@ class DockerTarget:
         await self._set(ways, loss=share)
 
     async def mend(self) -> None:
-        touched = _ends(self._conditions)
-        self._conditions.clear()
-        await self._impose(touched)
-        for node in touched:
+        for node in await self._ways.mend():
             self._forget(LINKS, node)
-        self._counted.clear()
-        self._queued.clear()
 
     async def held_back(self) -> int:
-        await asyncio.gather(*map(self._count, _ends(self._conditions)))
-        return sum(self._counted.values())
+        return await self._ways.held_back()
 
     async def disconnect(self, node: str) -> None:
-        await self._count(node)
+        await self._ways.leave(node)
         state = await asyncio.to_thread(self._state, node)
         cable = Cable(state.addresses[self._network], tuple(state.aliases[self._network]))
         self._note(UNPLUGGED, node, **cable._asdict())
         self._cables[node] = cable
         await self._do(self._engine.unplug, node, self._network)
-        self._queued.pop(node, None)  # They went with the interface.
 
     async def reconnect(self, node: str, *, changed_address: bool = False) -> None:
         cable = self._cables[node]
@@ -252,7 +240,7 @@ class DockerTarget:
         )
         del self._cables[node]
         self._forget(UNPLUGGED, node)
-        await self._impose_around(node)
+        await self._ways.come_back(node)
 
     # Signs.
 
@@ -268,6 +256,15 @@ class DockerTarget:
     def start_of(self, name: str) -> str:
         return self._state(name).started
 
+    def container_of(self, name: str) -> str:
+        """The id of the container that a node or worker is."""
+        return self._containers[name]
+
+    @property
+    def image(self) -> str:
+        """What nodes and workers run, once started."""
+        return self._plan.image
+
     def address_of(self, node: str) -> str:
         """Where the others reach a node; empty while they cannot."""
         return self._state(node).addresses.get(self._network, "")
@@ -275,80 +272,6 @@ class DockerTarget:
     async def last_words(self, name: str) -> str:
         """The last that a node or worker wrote."""
         return await asyncio.to_thread(self._engine.logs, self._containers[name])
-
-    # How ways come to be as they are to be.
-
-    async def _set(self, ways: Iterable[Way], **changes: object) -> None:
-        changed, before = tuple(ways), dict(self._conditions)
-        for way in changed:
-            condition = before.get(way, WELL)
-            self._conditions[way] = replace(condition, **changes)  # type: ignore[arg-type]
-        touched = _ends(changed)
-        for node in touched:
-            self._note(LINKS, node)
-        try:
-            await self._impose(touched)
-        except Unsupported:
-            self._conditions = before
-            await self._impose(touched)
-            raise
-
-    async def _impose_around(self, node: str) -> None:
-        """Have the ways be as they are to be, after *node* came back, and maybe elsewhere."""
-        await self._impose(_ends(way for way in self._conditions if node in way))
-
-    async def _impose(self, nodes: Iterable[str]) -> None:
-        """Have the namespaces of *nodes* treat what comes and goes as the conditions say."""
-        addresses = await self._addresses()
-        # One that has no address now will be seen to when it is back.
-        await asyncio.gather(
-            *(self._impose_on(node, addresses) for node in nodes if node in addresses)
-        )
-
-    async def _impose_on(self, node: str, addresses: Mapping[str, str]) -> None:
-        sources, targets = {}, {}
-        for (source, target), condition in self._conditions.items():
-            if target == node and source in addresses:
-                sources[addresses[source]] = condition
-            if source == node and target in addresses and condition.is_queueing:
-                targets[addresses[target]] = condition
-        await self._count(node)
-        links = await asyncio.to_thread(self._links, node)
-        if not sources and not targets:
-            await asyncio.to_thread(links.mend)
-            self._queued.pop(node, None)
-            return
-        await asyncio.to_thread(links.stop, sources)
-        if targets or node in self._queued:
-            await asyncio.to_thread(links.queue, addresses[node], targets)
-            self._queued[node] = 0  # New queues count from nothing.
-
-    async def _addresses(self) -> dict[str, str]:
-        """Where the nodes are for each other; one that is down or unplugged is nowhere."""
-        states = await asyncio.gather(*(asyncio.to_thread(self._state, n) for n in self.nodes))
-        return {
-            node: state.addresses[self._network]
-            for node, state in zip(self.nodes, states, strict=True)
-            if state.is_running and self._network in state.addresses
-        }
-
-    async def _count(self, node: str) -> None:
-        """Add what *node*'s rules and queues have counted since, before they are gone."""
-        if not any(node in way for way in self._conditions):
-            return
-        state = await asyncio.to_thread(self._state, node)
-        if not state.is_running:
-            return
-        links = await asyncio.to_thread(self._links, node)
-        new = await asyncio.to_thread(links.take_stopped)
-        if node in self._queued and self._network in state.addresses:
-            queued = await asyncio.to_thread(links.queued, state.addresses[self._network])
-            new += queued - self._queued[node]
-            self._queued[node] = queued
-        self._counted[node] = self._counted.get(node, 0) + new
-
-    def _links(self, node: str) -> Links:
-        return links_of(self._engine, self._containers[node])
 
     # How the containers are found and waited for.
 
@@ -387,6 +310,12 @@ class DockerTarget:
     def _state(self, name: str) -> State:
         return self._engine.state(self._containers[name])
 
+    async def _set(self, ways: Iterable[Way], **changes: object) -> None:
+        changed = tuple(ways)
+        for node in ends(changed):
+            self._note(LINKS, node)
+        await self._ways.change(changed, **changes)
+
     def _note(self, what: str, name: str, **undo: object) -> None:
         assert self._journal is not None, "nothing is done before the start"
         self._journal.note(f"{what} {self._containers[name]}", **undo)
@@ -414,11 +343,6 @@ class DockerTarget:
         if status:
             raise Unsupported(f"{node}: {said.strip()}")
         return said.strip()
-
-
-def _ends(ways: Iterable[Way]) -> set[str]:
-    """The nodes at either end."""
-    return {node for way in ways for node in way}
 
 
 def _session(listed: Iterable[Mapping[str, Any]], container: str) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from chaos.targets import packets
 from chaos.targets.contract import Condition, Unsupported
 from chaos.targets.engine import Engine
+from cluster.errors import QuorateError
 
 IMAGE_VARIABLE = "QUORATE_CHAOS_NETWORK_IMAGE"
 TIMEOUT_SECONDS = 30.0
@@ -29,7 +30,7 @@ iptables --wait --delete-chain {packets.CHAIN}"""
 Run = Callable[[Sequence[str], str], str]  # A command, and what it reads; returns what it says.
 
 
-class Failed(Exception):
+class Failed(QuorateError):
     """A program within the namespace failed. The message is its own."""
 
 
@@ -141,7 +142,7 @@ def _from_the_host(pid: int) -> Run:
 def _from_a_container(engine: Engine, container: str, image: str) -> Run:
     def run(command: Sequence[str], told: str) -> str:
         # A shell reads what is told: a container's own input would want a second connection.
-        script = 'printf %s "$TOLD" | exec "$@"'
+        script = 'printf %s "$TOLD" | "$@"'
         status, said = engine.run_beside(
             image,
             ["sh", "-c", script, "sh", *command],

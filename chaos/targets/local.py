@@ -156,7 +156,7 @@ class LocalTarget:
 
     async def mend(self) -> None:
         self._conditions.clear()
-        await self._impose()
+        self._impose()
         self._counted = {relay: _held_back(relay) for relay in self._relays.values()}
 
     async def held_back(self) -> int:
@@ -166,7 +166,7 @@ class LocalTarget:
 
     async def disconnect(self, node: str) -> None:
         self._disconnected.add(node)
-        await self._impose()
+        self._impose()
 
     async def reconnect(self, node: str, *, changed_address: bool = False) -> None:
         if changed_address:
@@ -175,7 +175,7 @@ class LocalTarget:
                 " a node can come back at another"
             )
         self._disconnected.discard(node)
-        await self._impose()
+        self._impose()
 
     # Signs.
 
@@ -195,9 +195,9 @@ class LocalTarget:
         for way in ways:
             before = self._conditions.get(way, WELL)
             self._conditions[way] = replace(before, **changes)  # type: ignore[arg-type]
-        await self._impose()
+        self._impose()
 
-    async def _impose(self) -> None:
+    def _impose(self) -> None:
         """Have every relay be as the ways that lead through it are.
 
         Either end may have dialled: a way leads through both relays of its pair.
@@ -207,11 +207,9 @@ class LocalTarget:
             back = self._condition(dialled, dialler)
             relay.impose(_as_fault(there), Direction.TO_TARGET)
             relay.impose(_as_fault(back), Direction.FROM_TARGET)
-            if there.is_reset or back.is_reset:
-                relay.refuse()
+            relay.is_resetting = there.is_reset or back.is_reset
+            if relay.is_resetting:
                 relay.reset()
-            else:
-                await relay.admit()
 
     def _condition(self, source: str, target: str) -> Condition:
         if self._disconnected & {source, target}:

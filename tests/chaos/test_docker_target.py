@@ -77,6 +77,14 @@ def test_fewer_nodes_know_each_other_alone() -> None:
     assert urls == "http://node1:5000,http://node2:5000"
 
 
+def test_every_node_has_an_address_and_a_name_of_its_own_among_the_others() -> None:
+    services = overrides(PLAN)["services"]
+
+    raft = [services[node]["networks"]["raft"] for node in ("node1", "node2")]
+    assert [each["ipv4_address"] for each in raft] == ["10.222.7.10", "10.222.7.11"]
+    assert [each["aliases"] for each in raft] == [["node1-raft"], ["node2-raft"]]
+
+
 def test_a_bug_is_planted_in_every_node_and_in_no_worker() -> None:
     services = overrides(PLAN._replace(bug="skip-fsync"))["services"]
 

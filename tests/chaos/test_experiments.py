@@ -6,13 +6,17 @@ They take some minutes: `QUORATE_TEST_EXPERIMENTS=1` runs them, as CI does.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from chaos.checkers.verdicts import Status
 from chaos.experiments import SHEETS
 from chaos.lab import told_of_the_end
+from chaos.planted_lessons import LESSONS
 from chaos.running import run_locally
+from chaos.simulation.catalogue import bugs
 
 slow = pytest.mark.skipif(
     not os.environ.get("QUORATE_TEST_EXPERIMENTS"), reason="QUORATE_TEST_EXPERIMENTS is not set"
@@ -50,6 +54,30 @@ def test_every_sheet_asks_explains_and_can_be_broken() -> None:
         assert sheet.explanation.endswith(".")
         assert sheet.why_broken.endswith(".")
         assert sheet.broken != sheet.setting
+
+
+def test_every_bug_that_a_sheet_asks_for_can_be_planted() -> None:
+    wanted = {sheet.broken.bug for sheet in SHEETS.values()} - {None}
+
+    assert wanted
+    assert wanted <= {*LESSONS, *bugs()}
+    assert not set(LESSONS) & set(bugs())
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_bug_of_the_exercises_finds_the_rule_that_it_takes_away(name: str) -> None:
+    with ExitStack() as stack:
+        LESSONS[name].patch(stack)
+
+
+def test_the_course_tells_of_every_experiment() -> None:
+    course = Path(__file__).parents[2] / "docs" / "exercises"
+    chapters = [file.read_text() for file in course.glob("[1-6]-*.md")]
+    index = (course / "README.md").read_text()
+
+    for sheet in SHEETS.values():
+        assert f"`{sheet.name}` | {sheet.question} |" in index
+        assert any(f"quorate chaos run {sheet.name}" in chapter for chapter in chapters)
 
 
 def test_what_was_never_taken_in_is_not_told_as_ended() -> None:

@@ -273,6 +273,23 @@ async def test_a_reset_is_noticed_on_both_sides(pair: Pair) -> None:
             await stream.reader.read(1)
 
 
+async def test_new_connections_are_reset_for_as_long_as_it_is_asked_for(
+    relay: Relay, target: Target, dial: Dial
+) -> None:
+    relay.is_resetting = True
+    client = await dial()
+    with pytest.raises(ConnectionResetError):
+        await client.reader.read(1)
+    assert relay.connections_reset == 1
+
+    await relay.heal()
+
+    client = await dial()
+    client.writer.write(b"again")
+    accepted = await target.accepted.get()
+    assert await accepted.reader.readexactly(5) == b"again"
+
+
 async def test_a_reset_of_one_side_resets_the_other(pair: Pair) -> None:
     pair.target.writer.write(b"unread")
     await until(lambda: pair.relay.bytes_given(Direction.FROM_TARGET) == 6)

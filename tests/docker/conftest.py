@@ -103,16 +103,19 @@ class Cluster:
             await asyncio.gather(*running)
 
     async def lost(self, rows: Sequence[Row]) -> list[str]:
-        """The tasks of acknowledged submissions that some node does not know."""
+        """The tasks of acknowledged submissions that a node does not know; nodes take turns."""
         tasks = [row.value["id"] for row in rows if row.f == "submit" and row.type is Type.OK]
         assert tasks, "nothing was acknowledged"
-        found = []
-        for number, task_id in enumerate(tasks):
+        at_once = asyncio.Semaphore(16)
+
+        async def is_known(number: int, task_id: str) -> bool:
             node = self.target.nodes[number % len(self.target.nodes)]
-            status, _body = await self.status(node, "GET", f"/tasks/{task_id}")
-            if status != 200:
-                found.append(task_id)
-        return found
+            async with at_once:
+                status, _body = await self.status(node, "GET", f"/tasks/{task_id}")
+            return status == 200
+
+        known = await asyncio.gather(*(is_known(*each) for each in enumerate(tasks)))
+        return [task_id for task_id, is_there in zip(tasks, known, strict=True) if not is_there]
 
     async def whole(self) -> None:
         """Wait until every node serves, all follow one leader, and their states are equal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import docker
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture
 def client() -> Iterator[docker.DockerClient]:
-    with docker.from_env() as client:
+    with closing(docker.from_env()) as client:
         yield client
 
 

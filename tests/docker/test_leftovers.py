@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ async def test_heal_lets_what_was_frozen_go_on_and_down_removes_the_project(
 
     assert gone.returncode == 0, gone.stderr
     assert not _containers(project)
-    with docker.from_env() as client:
+    with closing(docker.from_env()) as client:
         mine = {"label": f"{PROJECT}={project}"}
         assert not client.networks.list(filters=mine)
         assert not client.volumes.list(filters=mine)
@@ -74,5 +75,5 @@ def _containers(project: str, service: str = "") -> list[Any]:
     labels = [f"{PROJECT}={project}"]
     if service:
         labels.append(f"com.docker.compose.service={service}")
-    with docker.from_env() as client:
+    with closing(docker.from_env()) as client:
         return list(client.containers.list(all=True, filters={"label": labels}))
