@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, contextmanager
 
 from chaos.lab import Lab
 from chaos.lookout import leader_of
-from chaos.soak.schedule import Planned, Role
-from chaos.targets.contract import Unsupported, Way, alone, deaf, ring_of_majorities
+from chaos.soak.schedule import LANES, Lane, Planned, Role
+from chaos.targets.contract import Unsupported, Way, alone, apart, deaf, ring_of_majorities
 
 FLAP_SECONDS = 1.0  # A ping is lost in it.
 DELAY_SECONDS = 0.15  # Less than an election waits.
@@ -24,15 +24,26 @@ class Injector:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._harmed: set[str] = set()
+        self._is_alone = False  # Whether the newest fault bears no other beside it.
         self.done: Counter[str] = Counter()
         self.left_out: dict[str, str] = {}  # Kinds that could not be done, and why.
 
     async def run(self, schedule: Sequence[Planned], *, began: float) -> None:
-        """Do it all; returns once the last fault is healed."""
+        """Do it all; returns once the last fault is healed.
+
+        A fault that takes longer than was planned holds up those that it may not overlap with.
+        """
+        running: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
             for planned in schedule:
                 await asyncio.sleep(began + planned.at - self._lab.now())
-                group.create_task(self._inject(planned))
+                is_alone = LANES[planned.kind] is Lane.ALL
+                if running and (is_alone or self._is_alone):
+                    await asyncio.wait(running)
+                self._is_alone = is_alone
+                task = group.create_task(self._inject(planned))
+                running.add(task)
+                task.add_done_callback(running.discard)
 
     async def _inject(self, planned: Planned) -> None:
         try:
@@ -60,19 +71,30 @@ class Injector:
 
     def _choose(self, planned: Planned) -> list[str]:
         nodes, workers = self._lab.target.nodes, self._lab.target.workers
-        leader = leader_of(self._lab.lookout.newest)
+        views = self._lab.lookout.newest
+        leader = leader_of(views)
         if planned.role is Role.EVERYONE:
             return [*nodes] if planned.kind == "ring of majorities" else [*nodes, *workers]
         if planned.role is Role.MAJORITY:
             first = _nth(nodes, planned.pick)
             ordered = [first, *(node for node in nodes if node != first)]
             return ordered[: len(nodes) // 2 + 1]
-        among = workers if planned.role is Role.WORKER else nodes
-        well = [name for name in among if name not in self._harmed]
+        if planned.role is Role.WORKER:
+            well = [name for name in workers if name not in self._harmed]
+            return [_nth(well, planned.pick)] if well else []
+        # Of one that still starts nothing may be on its way, and the fault might not bite.
+        well = [name for name in nodes if name not in self._harmed and views[name] is not None]
+        others = [name for name in well if name != leader]
         if planned.role is Role.LEADER and leader in well:
-            return [leader]
-        followers = [name for name in well if name != leader]
-        return [_nth(followers or well, planned.pick)] if well else []
+            first = leader
+        elif others or well:
+            first = _nth(others or well, planned.pick)
+        else:
+            return []
+        if planned.kind != "pair cut":
+            return [first]
+        seconds = [name for name in well if name != first]
+        return [first, _nth(seconds, planned.pick)] if seconds else []
 
     async def _do(self, planned: Planned, subjects: Sequence[str]) -> None:
         """Inject it, wait, and heal."""
@@ -90,8 +112,8 @@ class Injector:
                 async with lab.unplugged(subject):
                     await asyncio.sleep(planned.seconds)
             case _:
-                whom = "everyone" if planned.role is Role.EVERYONE else subject
-                ways = self._ways(planned, subject)
+                whom = "everyone" if planned.role is Role.EVERYONE else " and ".join(subjects)
+                ways = self._ways(planned, subjects)
                 async with lab.impaired(planned.kind, whom, self._impair(planned.kind, ways)):
                     await self._wait(planned, ways)
 
@@ -121,8 +143,8 @@ class Injector:
             await self._lab.target.cut(ways)
         await asyncio.sleep(FLAP_SECONDS)
 
-    def _ways(self, planned: Planned, node: str) -> tuple[Way, ...]:
-        nodes = self._lab.target.nodes
+    def _ways(self, planned: Planned, subjects: Sequence[str]) -> tuple[Way, ...]:
+        nodes, node = self._lab.target.nodes, subjects[0]
         if planned.kind == "ring of majorities":
             return ring_of_majorities(nodes)
         if planned.kind == "deaf":
@@ -130,8 +152,7 @@ class Injector:
         if planned.kind == "mute":
             return tuple((target, source) for source, target in deaf(node, nodes))
         if planned.kind == "pair cut":
-            other = _nth([each for each in nodes if each != node], planned.pick)
-            return ((node, other), (other, node))
+            return apart([node], [subjects[1]])
         return alone(node, nodes)
 
 

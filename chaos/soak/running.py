@@ -18,6 +18,7 @@ from chaos.hosting import Place, hosted
 from chaos.judging import judge
 from chaos.lab import Lab, told_of_the_end
 from chaos.scene import Expectation, Told
+from chaos.soak.biting import toothless, without_toothless
 from chaos.soak.clients import Client
 from chaos.soak.injecting import Injector
 from chaos.soak.schedule import Planned, draw
@@ -79,6 +80,7 @@ class Soaked:
             "events": len(self.evidence.events),
             "tasks": dict(Counter(str(each) for each in (self.evidence.final or {}).values())),
             "faults": {"total": len(self.evidence.faults)} | _plain(faults),
+            "toothless": dict(Counter(fault.name for fault in toothless(self.evidence))),
             "scheduled": dict(Counter(planned.kind for planned in self.schedule)),
             "left_out": dict(self.left_out),
             "verdicts": {
@@ -166,7 +168,7 @@ async def soak(
         setting=setting,
         schedule=schedule,
         left_out=injector.left_out,
-        verdicts=judge(evidence, has_settled=not lab.expectations),
+        verdicts=judge(without_toothless(evidence), has_settled=not lab.expectations),
         expectations=lab.expectations,
         story=lab.story,
         evidence=evidence,

@@ -67,6 +67,7 @@ KINDS = (
     Kind("all killed", Lane.ALL, (Role.EVERYONE,), 0.5, 3.0),
 )
 
+LANES = {kind.name: kind.lane for kind in KINDS}
 ALL_LANE_SHARE = 0.15  # Of the episodes: the rest is faults that a majority outlives.
 OVERLAP_SECONDS_MAX = 2.0  # Between the starts of an episode's faults.
 CALM_SECONDS = (1.0, 6.0)  # Between episodes: the cluster may get well, or almost.
