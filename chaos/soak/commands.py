@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 from chaos import reporting
 from chaos.checkers.verdicts import Status
 from chaos.experiment_commands import refuse, target_option
+from chaos.healing import run_to_the_end
 from chaos.hosting import Place
 from chaos.report.records import of_soak
 from chaos.scene import Told
@@ -53,7 +53,7 @@ def soak_command(
             click.echo(planned)
     try:
         place = Place(target)
-        soaked = asyncio.run(soak(narrate, seconds=minutes * 60, seed=seed, place=place))
+        soaked = run_to_the_end(soak(narrate, seconds=minutes * 60, seed=seed, place=place))
     except Unsupported as error:
         return refuse(error)
     reporting.write(of_soak(soaked), file)
