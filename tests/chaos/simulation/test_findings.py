@@ -8,7 +8,6 @@ acknowledged is lost or done twice, every proposal has ended, one leader a term,
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import pairwise
 
 import msgpack
@@ -16,7 +15,7 @@ import pytest
 
 from chaos.simulation.node import SimulatedNode
 from chaos.simulation.world import READ_SECONDS
-from cluster import crashpoints, participant
+from cluster import crashpoints
 from cluster.core import machine as machine_module
 from cluster.core.commands import Complete, Refusal, Submit
 from cluster.core.model import NewTask
@@ -252,7 +251,7 @@ def test_what_was_in_flight_on_a_broken_link_is_sent_again_and_nothing_is_lost(
     """
     for name, value in batch.items():
         monkeypatch.setattr(replicating_module, name, value)
-    monkeypatch.setattr(participant, "Timing", partial(Timing, heartbeat=0.05))
+    _time(monkeypatch, heartbeat=0.05)
     for seed in range(5):
         stage = make_stage(seed, latency=(latency, latency * 1.5))
         leader = stage.form()
@@ -480,8 +479,7 @@ def test_a_stale_leader_hears_of_the_newer_term_from_whoever_it_reaches(stage, m
     With the fallback of 30 s that is pysyncobj's default, only the answer to its old term can end
     its leadership; pysyncobj 0.3.17 drops messages of an old term in silence.
     """
-    timing = partial(Timing, leader_fallback=30.0)
-    monkeypatch.setattr(participant, "Timing", timing)
+    _time(monkeypatch, leader_fallback=30.0)
     leader = stage.form()
     stage.run(1.0)
     stage.isolate(leader)
@@ -919,6 +917,11 @@ def _changes_of_leader(stage: Stage) -> list[list[tuple[str, int]]]:
 
     stage.on_turn = note
     return changes
+
+
+def _time(monkeypatch, **changes):
+    """Have every node's timing be the usual one, but for *changes*."""
+    monkeypatch.setattr(Timing, "of", lambda _election_seconds: Timing(**changes))
 
 
 def _ends_since_all_acknowledged(

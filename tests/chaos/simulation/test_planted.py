@@ -19,7 +19,7 @@ THEMED = (
     "read-without-a-round",
     "silence-for-ever",
 )
-SEEDS_MAX = 12
+SEEDS_MAX = 20
 
 
 @pytest.mark.parametrize("bug", THEMED)
