@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chaos.experiments import Setting
-from chaos.setting import USUAL
-from chaos.targets.contract import Target, Unsupported
+from chaos.targets.contract import Target
 from chaos.targets.local import LocalTarget
 from cluster.settings import ELECTION_SECONDS
 from node.children import QUORATE
@@ -36,7 +35,9 @@ def hosted(setting: Setting, place: Place) -> Iterator[Target]:
         Unsupported: it cannot be had on this machine; says what is missing.
     """
     if place.target == DOCKER:
-        yield _in_containers(setting, place)
+        from chaos.targets.docker import DockerTarget  # noqa: PLC0415 - The SDK is an extra.
+
+        yield DockerTarget(setting, http_port=place.http_port)
         return
     with tempfile.TemporaryDirectory(prefix="quorate-lab-") as data:
         yield LocalTarget(
@@ -52,20 +53,3 @@ def hosted(setting: Setting, place: Place) -> Iterator[Target]:
                 node_program=("chaos.planted_node", setting.bug) if setting.bug else QUORATE,
             )
         )
-
-
-def _in_containers(setting: Setting, place: Place) -> Target:
-    from chaos.targets.docker import DockerTarget  # noqa: PLC0415 - The SDK is an extra.
-
-    if (setting.pace, setting.slots) != (USUAL.pace, USUAL.slots):
-        raise Unsupported(
-            "containers run as docker-compose.yml has them: at no other pace, and with no other"
-            " number of slots"
-        )
-    return DockerTarget.for_setting(
-        nodes=setting.nodes,
-        workers=setting.workers,
-        lease_seconds=setting.lease_seconds,
-        bug=setting.bug,
-        http_port=place.http_port,
-    )

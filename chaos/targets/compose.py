@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chaos.setting import USUAL, Setting
 from chaos.targets.contract import Unsupported
+from cluster.settings import ELECTION_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -30,9 +32,8 @@ class Plan(NamedTuple):
     project: str
     image: str
     ports: Sequence[int]  # Of this machine, one a node.
-    lease_seconds: float
     raft_subnet: str
-    bug: str | None = None
+    setting: Setting = USUAL  # The nodes are as many as there are ports.
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -80,8 +81,8 @@ def overrides(plan: Plan) -> dict[str, Any]:
     """What the project has other than docker-compose.yml says, as a second file for compose."""
     members = ",".join(f"{node}={node}-raft:{RAFT_PORT}" for node in plan.nodes)
     changed: dict[str, Any] = {"environment": {"QUORATE_CLUSTER": members}}
-    if plan.bug:
-        changed["entrypoint"] = ["python", "-m", "chaos.planted_node", plan.bug]
+    if plan.setting.bug:
+        changed["entrypoint"] = ["python", "-m", "chaos.planted_node", plan.setting.bug]
     hosts = ipaddress.ip_network(plan.raft_subnet).hosts()
     addresses = dict(zip(plan.nodes, list(hosts)[_FIRST_HOST:], strict=False))
     urls = ",".join(f"http://{node}:{HTTP_PORT}" for node in plan.nodes)
@@ -115,7 +116,12 @@ def environment(plan: Plan) -> dict[str, str]:
     return (
         kept
         | ports
-        | {"QUORATE_IMAGE": plan.image, "QUORATE_LEASE_SECONDS": f"{plan.lease_seconds:g}"}
+        | {
+            "QUORATE_IMAGE": plan.image,
+            "QUORATE_LEASE_SECONDS": f"{plan.setting.lease_seconds:g}",
+            "QUORATE_ELECTION_SECONDS": f"{ELECTION_SECONDS * plan.setting.pace:g}",
+            "QUORATE_SLOTS": str(plan.setting.slots),
+        }
     )
 
 

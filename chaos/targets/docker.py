@@ -15,11 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from chaos.journal import Journal, state_directory
+from chaos.setting import Setting
 from chaos.targets import compose, leftovers
 from chaos.targets.addresses import free_address, free_subnet
 from chaos.targets.compose import Compose, Plan
 from chaos.targets.contract import Kind, Unsupported, Way
 from chaos.targets.engine import Engine, State
+from chaos.targets.impairing import Impairing
 from chaos.targets.leftovers import KILLED, LINKS, PAUSED, UNPLUGGED, WORKER
 from chaos.targets.ways import Ways, ends
 from gateway.client import Client
@@ -40,40 +42,30 @@ class Cable(NamedTuple):
     aliases: tuple[str, ...]
 
 
-class DockerTarget:
+class DockerTarget(Impairing):
     """Three nodes at most, and workers, in containers."""
 
     name = "docker"
 
-    def __init__(
-        self, *, nodes: int, workers: int, lease_seconds: float, bug: str | None, http_port: int
-    ) -> None:
-        self.project = f"quorate-chaos-{random.SystemRandom().getrandbits(32):08x}"
-        self._network = f"{self.project}_raft"
-        self._http_port = http_port
-        self._settings = (nodes, workers, lease_seconds, bug)
-        self._urls = dict.fromkeys((f"node{number}" for number in range(1, nodes + 1)), "")
-        self._containers: dict[str, str] = {}  # By the name of the node or worker.
-        self._cables: dict[str, Cable] = {}  # Of nodes whose cable is out.
-        self._journal: Journal | None = None  # There is one once there is anything to undo.
-
-    @classmethod
-    def for_setting(
-        cls, *, nodes: int, workers: int, lease_seconds: float, bug: str | None, http_port: int
-    ) -> DockerTarget:
+    def __init__(self, setting: Setting, *, http_port: int) -> None:
         """A target that is not started; nodes answer at the next free ports from *http_port* on.
 
         Raises:
             Unsupported: there are to be more nodes than the compose file has.
         """
-        if nodes > compose.NODES_MAX:
+        if setting.nodes > compose.NODES_MAX:
             raise Unsupported(
-                f"docker-compose.yml has {compose.NODES_MAX} nodes, and {nodes} are asked for:"
-                " --target local has as many as one likes"
+                f"docker-compose.yml has {compose.NODES_MAX} nodes, and {setting.nodes} are asked"
+                " for: --target local has as many as one likes"
             )
-        return cls(
-            nodes=nodes, workers=workers, lease_seconds=lease_seconds, bug=bug, http_port=http_port
-        )
+        self.project = f"quorate-chaos-{random.SystemRandom().getrandbits(32):08x}"
+        self._network = f"{self.project}_raft"
+        self._http_port = http_port
+        self._setting = setting
+        self._urls = dict.fromkeys((f"node{number}" for number in range(1, setting.nodes + 1)), "")
+        self._containers: dict[str, str] = {}  # By the name of the node or worker.
+        self._cables: dict[str, Cable] = {}  # Of nodes whose cable is out.
+        self._journal: Journal | None = None  # There is one once there is anything to undo.
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -107,25 +99,25 @@ class DockerTarget:
         return None
 
     async def start(self) -> None:
-        nodes, workers, lease_seconds, bug = self._settings
+        setting = self._setting
         self._engine = await asyncio.to_thread(Engine.connect)
         self._ways = Ways(self._engine, self._network, self._containers, self.nodes)
         image = await asyncio.to_thread(self._engine.image_of, compose.ROOT)
-        ports = list(itertools.islice(free_ports(HOST, self._http_port), nodes))
+        ports = list(itertools.islice(free_ports(HOST, self._http_port), setting.nodes))
         self._urls = {
             node: f"http://{HOST}:{port}" for node, port in zip(self._urls, ports, strict=True)
         }
         subnet = free_subnet(await asyncio.to_thread(self._engine.subnets))
-        self._plan = Plan(self.project, image, ports, lease_seconds, subnet, bug)
+        self._plan = Plan(self.project, image, ports, subnet, setting)
         self._journal = Journal.begin(self.name, at_exit=leftovers.remove, project=self.project)
         self._compose = Compose(self._plan, state_directory() / f"{self.project}.json")
         await self._compose.up(*self.nodes)
         await self._find_containers()
         await self._wait_healthy()
-        if workers:
-            await self._compose.up(worker=workers)
+        if setting.workers:
+            await self._compose.up(worker=setting.workers)
             await self._find_containers()
-            await self._wait_joined(workers)
+            await self._wait_joined(setting.workers)
 
     async def stop(self) -> None:
         if self._journal is None:
@@ -197,21 +189,6 @@ class DockerTarget:
         await self._at_disk(node, "aside", "/data")
 
     # Ways.
-
-    async def cut(self, ways: Iterable[Way]) -> None:
-        await self._set(ways, is_cut=True)
-
-    async def reset(self, ways: Iterable[Way]) -> None:
-        await self._set(ways, is_reset=True)
-
-    async def slow(self, ways: Iterable[Way], delay_seconds: float) -> None:
-        await self._set(ways, delay_seconds=delay_seconds)
-
-    async def throttle(self, ways: Iterable[Way], bytes_per_second: float) -> None:
-        await self._set(ways, bytes_per_second=bytes_per_second)
-
-    async def lose(self, ways: Iterable[Way], share: float) -> None:
-        await self._set(ways, loss=share)
 
     async def mend(self) -> None:
         for node in await self._ways.mend():

@@ -20,6 +20,7 @@ from chaos.journal import Journal, Left
 from chaos.processes import Identity
 from chaos.relay import BOTH, Direction, Fault, Relay
 from chaos.targets.contract import WELL, Condition, Kind, Unsupported, Way
+from chaos.targets.impairing import Impairing
 from node.local import STOP_TIMEOUT_SECONDS, Listener, LocalCluster, LocalSettings
 
 SCRATCH = "quorate-"  # A data directory whose name begins so, among temporary files, is ours.
@@ -27,7 +28,7 @@ LOG_BYTES_MAX = 4 * 1024 * 1024  # Of each process.
 _PROCESS, _FROZEN = "process ", "frozen "
 
 
-class LocalTarget:
+class LocalTarget(Impairing):
     """A cluster of child processes that end with this one."""
 
     name = "local"
@@ -138,21 +139,6 @@ class LocalTarget:
         damage.put_aside(self._disk_of(node))
 
     # Ways.
-
-    async def cut(self, ways: Iterable[Way]) -> None:
-        await self._set(ways, is_cut=True)
-
-    async def reset(self, ways: Iterable[Way]) -> None:
-        await self._set(ways, is_reset=True)
-
-    async def slow(self, ways: Iterable[Way], delay_seconds: float) -> None:
-        await self._set(ways, delay_seconds=delay_seconds)
-
-    async def throttle(self, ways: Iterable[Way], bytes_per_second: float) -> None:
-        await self._set(ways, bytes_per_second=bytes_per_second)
-
-    async def lose(self, ways: Iterable[Way], share: float) -> None:
-        await self._set(ways, loss=share)
 
     async def mend(self) -> None:
         self._conditions.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.setting import Setting
 from chaos.targets import compose, packets
 from chaos.targets.addresses import free_address, free_subnet
 from chaos.targets.compose import Plan, environment, overrides
@@ -16,13 +17,11 @@ from chaos.targets.docker import DockerTarget
 from chaos.targets.engine import Engine
 from chaos.targets.links import IMAGE_VARIABLE, links_of
 
-PLAN = Plan("quorate-chaos-1", "quorate:here", (5300, 5301), 3.0, "10.222.7.0/24")
+PLAN = Plan("quorate-chaos-1", "quorate:here", (5300, 5301), "10.222.7.0/24")
 
 
 def make(nodes: int = 3) -> DockerTarget:
-    return DockerTarget.for_setting(
-        nodes=nodes, workers=1, lease_seconds=3.0, bug=None, http_port=5300
-    )
+    return DockerTarget(Setting(nodes=nodes, workers=1), http_port=5300)
 
 
 async def test_without_an_engine_one_sentence_points_to_the_local_target(
@@ -87,7 +86,7 @@ def test_every_node_has_an_address_and_a_name_of_its_own_among_the_others() -> N
 
 
 def test_a_bug_is_planted_in_every_node_and_in_no_worker() -> None:
-    services = overrides(PLAN._replace(bug="skip-fsync"))["services"]
+    services = overrides(PLAN._replace(setting=Setting(bug="skip-fsync")))["services"]
 
     program = ["python", "-m", "chaos.planted_node", "skip-fsync"]
     assert services["node1"]["entrypoint"] == services["node2"]["entrypoint"] == program
@@ -104,8 +103,17 @@ def test_nobodys_settings_but_the_plans_reach_compose(monkeypatch: pytest.Monkey
     assert (told["QUORATE_PORT1"], told["QUORATE_PORT2"]) == ("5300", "5301")
     assert told["QUORATE_IMAGE"] == "quorate:here"
     assert told["QUORATE_LEASE_SECONDS"] == "3"
+    assert told["QUORATE_ELECTION_SECONDS"] == "0.5"
+    assert told["QUORATE_SLOTS"] == "4"
     assert "COMPOSE_PROFILES" not in told
     assert told["DOCKER_HOST"] == "unix:///elsewhere.sock"
+
+
+def test_containers_keep_the_settings_pace_and_slots() -> None:
+    told = environment(PLAN._replace(setting=Setting(slots=50).at_teaching_pace()))
+
+    assert told["QUORATE_ELECTION_SECONDS"] == "5"
+    assert told["QUORATE_SLOTS"] == "50"
 
 
 def test_rules_drop_in_silence_reset_or_lose() -> None:

@@ -20,6 +20,7 @@ import pytest_asyncio
 from chaos.history import Recorder, Row, Type
 from chaos.lookout import Lookout, Views
 from chaos.recording import Process, RecordingClient
+from chaos.setting import Setting
 from chaos.targets.docker import DockerTarget
 from gateway.client import Client
 from gateway.ids import new_id
@@ -28,7 +29,6 @@ from node.waiting import wait_until
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 IS_WANTED = IN_CI or os.environ.get("QUORATE_TEST_DOCKER") == "1"
 HTTP_PORT = int(os.environ.get("QUORATE_TEST_DOCKER_PORT", "5300"))
-LEASE_SECONDS = 3.0
 WHOLE_SECONDS = 90.0
 
 
@@ -136,9 +136,7 @@ def is_whole(views: Views) -> bool:
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def shared_cluster() -> AsyncIterator[Cluster]:
-    target = DockerTarget.for_setting(
-        nodes=3, workers=3, lease_seconds=LEASE_SECONDS, bug=None, http_port=HTTP_PORT
-    )
+    target = DockerTarget(Setting(workers=3), http_port=HTTP_PORT)
     try:
         await target.start()
         async with (

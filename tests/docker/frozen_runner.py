@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from chaos.setting import Setting
 from chaos.targets.docker import DockerTarget
 
 
 async def run(http_port: int) -> None:
     """Say which project it is once its only node stands still."""
-    target = DockerTarget.for_setting(
-        nodes=1, workers=0, lease_seconds=3.0, bug=None, http_port=http_port
-    )
+    target = DockerTarget(Setting(nodes=1, workers=0), http_port=http_port)
     await target.start()
     await target.freeze("node1")
     sys.stdout.write(f"{target.project} {target.urls['node1']}\n")
