@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Sequence
 
-from chaos.checkers.evidence import Evidence
+from chaos.checkers.evidence import Evidence, Fault
 from chaos.checkers.tasks import FINAL
 from chaos.checkers.verdicts import Verdict, broken, held, inconclusive
 from chaos.history import Row, Type
@@ -40,15 +42,25 @@ def liveness(evidence: Evidence) -> Verdict:
 
 def not_vacuous(evidence: Evidence) -> Verdict:
     """Every fault bit, and there was traffic that it could have hurt: else nothing is shown."""
+    asked = sorted(row.invoked for row in evidence.rows)
     for fault in evidence.faults:
-        toothless = [name for name, count in fault.bites.items() if count <= 0]
-        if toothless or not fault.bites:
-            what = ", ".join(toothless) or "nothing was counted"
-            return inconclusive(0, f"{fault.name} on {fault.target} did not bite: {what}", fault)
-        during = [row for row in evidence.rows if fault.injected <= row.invoked <= fault.healed]
-        if not during:
-            return inconclusive(0, f"nobody asked anything during {fault.name}", fault)
+        if why := shown_by_nothing(fault, asked):
+            return inconclusive(0, why, fault)
     answered = sum(row.type is Type.OK for row in evidence.rows)
     if answered < evidence.floor:
         return inconclusive(answered, f"{answered} requests were answered, of {evidence.floor}")
     return held(answered, f"{len(evidence.faults)} faults bit")
+
+
+def shown_by_nothing(fault: Fault, asked: Sequence[float]) -> str | None:
+    """Why *fault* proves nothing; None if it bit, and somebody asked meanwhile.
+
+    *asked* is when each request was made, in order.
+    """
+    toothless = [name for name, count in fault.bites.items() if count <= 0]
+    if toothless or not fault.bites:
+        what = ", ".join(toothless) or "nothing was counted"
+        return f"{fault.name} on {fault.target} did not bite: {what}"
+    if bisect_left(asked, fault.injected) == bisect_right(asked, fault.healed):
+        return f"nobody asked anything during {fault.name}"
+    return None

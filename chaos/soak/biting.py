@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from dataclasses import replace
 
 from chaos.checkers import Evidence
 from chaos.checkers.evidence import Fault
+from chaos.checkers.serving import shown_by_nothing
 
 
 def toothless(evidence: Evidence) -> list[Fault]:
     """Faults that show no sign of having bitten, or during which nobody asked anything."""
     asked = sorted(row.invoked for row in evidence.rows)
-    return [fault for fault in evidence.faults if not _has_bitten(fault, asked)]
+    return [fault for fault in evidence.faults if shown_by_nothing(fault, asked)]
 
 
 def without_toothless(evidence: Evidence) -> Evidence:
@@ -26,8 +25,3 @@ def without_toothless(evidence: Evidence) -> Evidence:
     biting = {fault.name for fault in evidence.faults if fault not in idle}
     kept = [fault for fault in evidence.faults if fault not in idle or fault.name not in biting]
     return replace(evidence, faults=kept)
-
-
-def _has_bitten(fault: Fault, asked: Sequence[float]) -> bool:
-    is_shown = bool(fault.bites) and all(count > 0 for count in fault.bites.values())
-    return is_shown and bisect_left(asked, fault.injected) < bisect_right(asked, fault.healed)
