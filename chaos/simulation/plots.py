@@ -97,15 +97,21 @@ def usurp(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
 
 
 def figure_eight(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
-    """Two leaders die with an entry that nobody else has; the first one is back the sooner."""
-    first, second = roll.sample(names, 2)
+    """Two leaders die with an entry that nobody else has; the first one is back, and leads again.
+
+    It and its one follower die as soon as both have that entry, and nothing of the new term. The
+    second leader, back before it, has a newer term in that place.
+    """
+    first, *others = roll.sample(names, 3)
+    second, follower = sorted(others)  # Of two that stand at once the lower one is let go first.
     yield Fault(at, "change_leader", (first,))
-    at += roll.uniform(0.2, 0.6)
-    back = roll.uniform(0.2, 0.5)
+    at += roll.uniform(0.3, 0.6)
+    back = roll.uniform(0.2, 0.4)
     yield Fault(at, "crash", (first, "driver.after_durable", 1, back, "kill"))
-    at += roll.uniform(0.05, 0.15)
-    passes = roll.choice((1, 2, 3))
-    yield Fault(at, "crash", (second, "driver.after_durable", passes, back + 1.5, "kill"))
+    yield Fault(at + 0.03, "crash", (second, "driver.after_durable", 2, 2.0, "kill"))
+    # Its vote is one generation, the entry another; with the third the new term would come.
+    yield Fault(at + 0.15, "crash", (follower, "driver.before_generation", 3, 1.0, "kill"))
+    yield Fault(at + 0.15, "crash", (first, "engine.after_apply", 1, 3.0, "kill"))
 
 
 def fall_behind(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:

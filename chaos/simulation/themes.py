@@ -41,16 +41,17 @@ THEMES: dict[str, Theme] = {
     "figure-eight": Theme(
         "short reigns leave entries on a minority (Raft, figure 8)",
         (plots.figure_eight,),
-        (2.0, 3.0),
+        (4.5, 5.5),
         {
             "nodes": (3,),
+            "seconds": (20.0,),
             "submitters": (3,),
             "pause_seconds": (0.1,),
             "burst": (1, 4),
             "payload_bytes": (16,),
             "latency": ((0.001, 0.005), (0.005, 0.02)),
             "sync_seconds": ((0.001, 0.01), (0.005, 0.02)),
-            "batch_entries": (1, 2),
+            "batch_entries": (1,),
         },
     ),
     "short-logs": Theme(

@@ -12,6 +12,7 @@ from chaos.simulation.themes import THEMES
 # Bugs that few seeds of their themes show. All of them: `quorate chaos bugs`.
 THEMED = (
     "apply-beyond-durable",
+    "commit-of-an-earlier-term",
     "no-stickiness",
     "one-step-backtracking",
     "parcels-of-another-term",
