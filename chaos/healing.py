@@ -14,9 +14,11 @@ from chaos.targets import leftovers, local
 
 T = TypeVar("T")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # The last: the terminal was closed.
+
 
 def run_to_the_end(main: Coroutine[Any, Any, T]) -> T:
-    """Run *main*, and let SIGTERM and SIGINT both end it as if it were cancelled: its `finally`
+    """Run *main*, and let each of `SIGNALS` end it as if it were cancelled: its `finally`
     undo what it did. A second one is not waited for, and what is left then goes at the exit.
 
     Raises:
@@ -36,12 +38,12 @@ def run_to_the_end(main: Coroutine[Any, Any, T]) -> T:
             was_asked = True
             running.cancel()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, ask)
         try:
             return await running
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
     try:

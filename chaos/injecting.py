@@ -5,7 +5,7 @@ Builds on `scene.py`. A deed that cannot show that it bit leaves its run inconcl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,71 +48,76 @@ class Injecting(Scene):
 
         One such at a time: to mend one is to mend all.
         """
-        injected = self.now()
-        self.say(f"{name}: {target}")
-        await impairing
-        try:
+
+        async def sign() -> int:
+            return await self.target.held_back()
+
+        async with self._fault(
+            name, target, impairing, sign, self.target.mend, counted="held back"
+        ):
             yield
-        finally:
-            bites = {"held back": await self.target.held_back()}
-            await self.target.mend()
-            self._note(name, target, injected, bites)
 
     @asynccontextmanager
     async def unplugged(self, node: str, *, changed_address: bool = False) -> AsyncIterator[None]:
         """Have a node's cable out; it may come back at another address."""
-        injected = self.now()
-        self.say(f"unplugged: {node}")
-        await self.target.disconnect(node)
-        try:
-            yield
-        finally:
-            bites = {"cables out": int(self.target.is_disconnected(node))}
+
+        async def sign() -> int:
+            return int(self.target.is_disconnected(node))
+
+        async def undo() -> None:
             await self.target.reconnect(node, changed_address=changed_address)
-            self._note("unplugged", node, injected, bites)
+
+        deed = self.target.disconnect(node)
+        async with self._fault("unplugged", node, deed, sign, undo, counted="cables out"):
+            yield
 
     @asynccontextmanager
-    async def killed(self, name: str, *, is_disk_kept: bool = True) -> AsyncIterator[None]:
+    async def killed(
+        self, name: str, *, is_disk_kept: bool = True, called: str = "killed"
+    ) -> AsyncIterator[None]:
         """Have a process dead for as long as the context lasts; it may come back with no disk."""
-        injected = self.now()
-        self.say(f"SIGKILL: {name}")
-        await self.target.kill(name)
-        try:
-            yield
-        finally:
-            bites = {"processes ended": int(self.target.has_ended(name))}
+
+        async def undo() -> None:
             if not is_disk_kept:
                 await self._put_disk_aside(name)
             await self.target.revive(name)
-            self._note("killed", name, injected, bites)
+
+        deed = self.target.kill(name)
+        async with self._fault(
+            called, name, deed, self._ended(name), undo, counted="processes ended", said="SIGKILL"
+        ):
+            yield
 
     @asynccontextmanager
     async def all_killed(self) -> AsyncIterator[None]:
         """Have every process dead, all at once, for as long as the context lasts."""
         everyone = (*self.target.nodes, *self.target.workers)
-        injected = self.now()
-        self.say(f"SIGKILL, all at once: {', '.join(everyone)}")
-        await self.target.kill_all()
-        try:
+        async with self._fault(
+            "all killed",
+            "everyone",
+            self.target.kill_all(),
+            self._ended(*everyone),
+            self.target.revive_all,
+            counted="processes ended",
+            said="SIGKILL, all at once",
+        ):
             yield
-        finally:
-            ended = sum(map(self.target.has_ended, everyone))
-            bites = {"processes ended": ended if ended == len(everyone) else 0}
-            await self.target.revive_all()
-            self._note("all killed", "everyone", injected, bites)
 
     @asynccontextmanager
-    async def frozen(self, name: str) -> AsyncIterator[None]:
+    async def frozen(self, name: str, *, called: str = "frozen") -> AsyncIterator[None]:
         """Have a process stopped where it stands for as long as the context lasts."""
-        injected = self.now()
-        self.say(f"SIGSTOP: {name}")
-        await self.target.freeze(name)
-        try:
-            yield
-        finally:
-            bites = {"processes stopped": int(self.target.is_stopped(name))}
+
+        async def sign() -> int:
+            return int(self.target.is_stopped(name))
+
+        async def undo() -> None:
             await self.target.thaw(name)
-            self._note("frozen", name, injected, bites)
+
+        deed = self.target.freeze(name)
+        async with self._fault(
+            called, name, deed, sign, undo, counted="processes stopped", said="SIGSTOP"
+        ):
+            yield
 
     @asynccontextmanager
     async def damaged(self, node: str, kind: Kind) -> AsyncIterator[str]:
@@ -121,21 +126,29 @@ class Injecting(Scene):
         Whatever the node made of it, afterwards its disk is put aside, as a node that finds the
         damage asks for, and it comes back with an empty one.
         """
-        injected = self.now()
-        self.say(f"SIGKILL: {node}")
-        await self.target.kill(node)
-        place = await self.target.flip_bit(node, kind)
-        self.say(f"one bit of its {kind} is flipped: {place}")
-        try:
-            yield place
-        finally:
-            if not self.target.has_ended(node):
-                await self.target.kill(node)
-            await self._put_disk_aside(node)
+        place = ""
+
+        async def damage() -> None:
+            nonlocal place
+            await self.target.kill(node)
+            place = await self.target.flip_bit(node, kind)
+            self.say(f"one bit of its {kind} is flipped: {place}")
+
+        async def sign() -> int:
+            return int(bool(place))
+
+        async def undo() -> None:
+            # It may be one that ends and is started again, and again.
+            await self.target.kill(node)
+            if place:
+                await self._put_disk_aside(node)
             await self.target.revive(node)
-            self._note(
-                f"bit flipped in the {kind}", node, injected, {"bits flipped": int(bool(place))}
-            )
+
+        name = f"bit flipped in the {kind}"
+        async with self._fault(
+            name, node, damage(), sign, undo, counted="bits flipped", said="SIGKILL"
+        ):
+            yield place
 
     @asynccontextmanager
     async def replies_lost(self, node: str) -> AsyncIterator[tuple[RecordingClient, Relay]]:
@@ -158,13 +171,51 @@ class Injecting(Scene):
             await relay.heal()
             self._note("replies lost", node, injected, {"bytes of answers": lost})
 
-    async def restart(self, name: str) -> None:
+    async def restart(self, name: str, *, called: str = "restarted") -> None:
         """SIGTERM, the end of what is in hand, and a new start; returns while it is starting."""
         injected, before = self.now(), self.target.start_of(name)
         self.say(f"SIGTERM: {name}")
         await self.target.restart(name)
         bites = {"processes replaced": int(self.target.start_of(name) != before)}
-        self._note("restarted", name, injected, bites)
+        self._note(called, name, injected, bites)
+
+    @asynccontextmanager
+    async def _fault(
+        self,
+        name: str,
+        target: str,
+        deed: Coroutine[Any, Any, None],
+        sign: Callable[[], Coroutine[Any, Any, int]],
+        undo: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        counted: str,
+        said: str = "",
+    ) -> AsyncIterator[None]:
+        """Do *deed*; when the context ends, count by *sign* how it bit, and *undo* it.
+
+        It is undone whatever happens: also what was done by halves, and also where no sign can be
+        had of it. Every undo may be done to what is well.
+        """
+        injected, bites = self.now(), {}
+        self.say(f"{said or name}: {target}")
+        try:
+            await deed
+            try:
+                yield
+            finally:
+                bites = {counted: await sign()}
+        finally:
+            await undo()
+            self._note(name, target, injected, bites)
+
+    def _ended(self, *names: str) -> Callable[[], Coroutine[Any, Any, int]]:
+        """A sign: how many have ended, if all have."""
+
+        async def count() -> int:
+            ended = sum(map(self.target.has_ended, names))
+            return ended if ended == len(names) else 0
+
+        return count
 
     async def _put_disk_aside(self, node: str) -> None:
         await self.target.put_disk_aside(node)

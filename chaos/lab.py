@@ -64,7 +64,7 @@ class Lab(Injecting):
 
     async def add_workers(self, count: int) -> list[str]:
         """Start so many more workers and wait until the cluster knows them; their names."""
-        names = [await self.target.add_worker() for _ in range(count)]
+        names = await self.target.add_workers(count)
         await asyncio.gather(*map(self._joined, names))
         return names
 

@@ -13,6 +13,7 @@ from chaos.hosting import Place, hosted
 from chaos.judging import judge
 from chaos.lab import Lab
 from chaos.scene import Expectation, Told
+from cluster.errors import QuorateError
 
 HERE = Place()
 NOT_VACUOUS = "not vacuous"
@@ -70,7 +71,7 @@ async def run(
             for name, step in (("experiment", sheet.method(lab)), ("settling", lab.settle())):
                 try:
                     await step
-                except TimeoutError as error:
+                except (TimeoutError, QuorateError) as error:
                     why = str(error) or "it waited in vain"
                     lab.expect(f"the {name} comes to its end", why, is_met=False)
                     has_settled = name != "settling"

@@ -29,6 +29,7 @@ from gateway import positions
 from gateway.event_source import EventSource
 
 EVENTS_PATIENCE_SECONDS = 300.0  # Whoever breaks every node must be patient with them.
+SEEN_SECONDS = 60.0  # For which an event may be waited for.
 PAGE_SECONDS = 5.0  # Of patience with a node's own page.
 
 
@@ -126,10 +127,16 @@ class Scene:
         except aiohttp.ClientError as error:
             raise TimeoutError(f"{node} does not answer {path}: {error}") from error
 
-    async def seen(self, is_it: Callable[[Event], bool]) -> Event:
-        """Wait for the first event, of all since the beginning, that *is_it*."""
+    async def seen(
+        self, is_it: Callable[[Event], bool], *, timeout_seconds: float = SEEN_SECONDS
+    ) -> Event:
+        """Wait for the first event, of all since the beginning, that *is_it*.
+
+        Raises:
+            TimeoutError: there was none in time.
+        """
         at = 0
-        async with self._arrived:
+        async with asyncio.timeout(timeout_seconds), self._arrived:
             while True:
                 for event in self.events[at:]:
                     if is_it(event):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from chaos.checkers.evidence import Sight
+from chaos.history import Row, Type
 
 Views = Mapping[str, Sight | None]  # What each node said last; None of one that is silent.
 
@@ -49,3 +50,11 @@ def _hearing(was: Sight, now: Sight) -> Iterator[str]:
 def _named(names: Sequence[str]) -> str:
     *rest, last = names
     return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def told(row: Row) -> str:
+    """What somebody was answered who asked for a task."""
+    if row.type is not Type.OK:
+        return f"{row.type}, {row.value}"
+    is_known = ", known already" if row.value.get("duplicate") else ""
+    return f"{row.type}, {row.value.get('status')}{is_known}"

@@ -16,9 +16,8 @@ def replicas(evidence: Evidence) -> Verdict:
     compared = 0
     for sight in evidence.sights:
         earlier = first.setdefault(sight.applied_index, sight)
-        if earlier.node == sight.node:
-            continue
-        compared += 1
+        compared += earlier.node != sight.node
+        # A node is compared with itself as well: it may have been restarted in between.
         if earlier.state_hash != sight.state_hash:
             why = f"{earlier.node} and {sight.node} differ at index {sight.applied_index}"
             return broken(compared, why, earlier, sight)

@@ -30,9 +30,11 @@ def liveness(evidence: Evidence) -> Verdict:
             return broken(len(rows), f"{node} did not serve again after the heal", *failed)
         if len(rows) < IN_A_ROW:
             return inconclusive(len(rows), f"{node} was asked {len(rows)} times after the heal")
+    if evidence.final is None:
+        return inconclusive(IN_A_ROW, "nobody asked whether what waited was done")
     waiting = [
         task_id
-        for task_id, status in (evidence.final or {}).items()
+        for task_id, status in evidence.final.items()
         if status is not None and status not in FINAL
     ]
     if waiting:

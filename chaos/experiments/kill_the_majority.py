@@ -10,6 +10,7 @@ from chaos.history import Type
 from chaos.lab import Lab
 from chaos.recording import Process
 from chaos.setting import Setting
+from chaos.telling import told
 
 
 async def method(lab: Lab) -> None:
@@ -37,7 +38,7 @@ async def method(lab: Lab) -> None:
         stale = await lab.client.ask(Process("reader"), "task", asked, node=survivor)
         lab.expect(
             "it shows what it has to whoever asks for an old state",
-            f"{stale.type}, {(stale.value or {}).get('status')}",
+            told(stale),
             is_met=stale.type is Type.OK and stale.value.get("status") is not None,
         )
 

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 from chaos.experiments.sheet import Sheet
-from chaos.history import Row, Type
+from chaos.history import Type
 from chaos.lab import Lab
 from chaos.measures import outage
 from chaos.recording import Process
 from chaos.setting import Setting
 from chaos.targets.contract import alone, apart
+from chaos.telling import told
 
 RECOVERY_SECONDS = 4.0  # Until the larger side has a leader and a client of it an answer.
 
@@ -42,17 +43,17 @@ async def _one_is_cut_off(lab: Lab, leader: str, follower: str) -> None:
         here, there = await asyncio.gather(
             lab.submit(Process("majority"), leader), lab.submit(Process("cut-off"), follower)
         )
-        lab.expect("the others go on without it", _answer(here), is_met=here.type is Type.OK)
+        lab.expect("the others go on without it", told(here), is_met=here.type is Type.OK)
         lab.expect(
             "its own clients are told that nothing happened, or that nothing is certain",
-            _answer(there),
+            told(there),
             is_met=there.type is not Type.OK,
         )
         asked = {"id": here.args["id"], "stale": True}
         stale = await lab.client.ask(Process("reader"), "task", asked, node=follower)
         lab.expect(
             "who asks it for an old state is given one: it does not know of the newest task",
-            f"{stale.type}, {(stale.value or {}).get('status')}",
+            told(stale),
             is_met=stale.type is Type.OK and stale.value.get("status") is None,
         )
 
@@ -71,13 +72,9 @@ async def _halves(lab: Lab, one: Sequence[str], other: Sequence[str]) -> None:
         there = await lab.submit(Process("smaller-half"), one[0])
         lab.expect(
             "the side with fewer, where the leader was, takes in nothing",
-            _answer(there),
+            told(there),
             is_met=there.type is not Type.OK,
         )
-
-
-def _answer(row: Row) -> str:
-    return f"{row.type}, {row.value if row.type is not Type.OK else row.value['status']}"
 
 
 SHEET = Sheet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from chaos.experiments.sheet import Sheet
 from chaos.history import Row, Type
@@ -40,10 +41,8 @@ async def method(lab: Lab) -> None:
     )
     async with asyncio.timeout(PATIENCE_SECONDS):
         await lab.seen(lambda _event: len(_completed(lab, ids)) == len(ids))
-    by_worker = {
-        name: sum(event.worker_id == lab.target.session_of(name) for event in _completed(lab, ids))
-        for name in lab.target.workers
-    }
+    done = Counter(event.worker_id for event in _completed(lab, ids))
+    by_worker = {name: done[lab.target.session_of(name)] for name in lab.target.workers}
     lab.expect(
         "each newcomer had its share, and no task was run twice",
         ", ".join(f"{name}: {count}" for name, count in by_worker.items()),

@@ -9,6 +9,7 @@ from chaos.history import Row, Type
 from chaos.lab import Lab, submission
 from chaos.recording import Process
 from chaos.setting import Setting
+from chaos.telling import told
 from gateway.ids import new_id
 
 PATIENCE_SECONDS = 60.0
@@ -52,7 +53,7 @@ async def _repeat_what_was_answered(lab: Lab, node: str) -> None:
     """Where no answer was lost a key is remembered as well: this much must hold of any setting."""
     key = {"idempotency_key": f"rehearsal-{new_id()}"}
     rows = [await _repeat(lab, node, key) for _ in range(2)]
-    lab.say(f"rehearsal: asked twice under one key; duplicate: {rows[1].value.get('duplicate')}")
+    lab.say(f"rehearsal: asked twice under one key; the second time: {told(rows[1])}")
 
 
 async def _repeat(lab: Lab, node: str, key: dict[str, str]) -> Row:

@@ -20,9 +20,8 @@ async def method(lab: Lab) -> None:
     row = await lab.submit(process, node, type="sleep", data=TASK_SECONDS)
     task_id = row.args["id"]
     first = await lab.seen(partial(_is, "leased", task_id))
-    holder = next(
-        name for name in lab.target.workers if lab.target.session_of(name) == first.worker_id
-    )
+    sessions = {lab.target.session_of(name): name for name in lab.target.workers}
+    holder = sessions[first.worker_id]
     lab.say(f"{holder} runs the task under lease {first.lease_token}")
     async with lab.traffic(clients=2), lab.frozen(holder), asyncio.timeout(AGAIN_SECONDS):
         again = await lab.seen(partial(_is_later_lease, task_id, first.lease_token or 0))

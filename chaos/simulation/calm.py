@@ -8,7 +8,7 @@ leader stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from chaos.simulation.network import Network
@@ -51,16 +51,21 @@ class Calm:
         self._leading_since[name] = self._world.now
 
     def is_deposed_without_need(
-        self, leader: SimulatedNode, nodes: Sequence[SimulatedNode]
+        self, leader: SimulatedNode, nodes: Sequence[SimulatedNode], members: Collection[str]
     ) -> bool:
-        """Whether *leader*, which just stepped down, was healthy."""
+        """Whether *leader*, which just stepped down, was healthy.
+
+        *nodes* are those of its *members* that are not gone for good.
+        """
         has_been_heard = self._world.now - self._leading_since[leader.name] > HEARD_SECONDS
         if not has_been_heard or not self._is_sane(leader):
             return False
         near = [node for node in nodes if node is not leader and self._reaches(leader, node)]
-        return len(near) + 1 > len(nodes) // 2
+        return len(near) + 1 > len(members) // 2
 
-    def seconds_alone(self, leader: SimulatedNode, nodes: Sequence[SimulatedNode]) -> float:
+    def seconds_alone(
+        self, leader: SimulatedNode, nodes: Sequence[SimulatedNode], members: Collection[str]
+    ) -> float:
         """For how long, at least, *leader* has heard no majority, and nothing has changed."""
         cuts = self._network.cuts
         heard = [
@@ -68,9 +73,9 @@ class Calm:
             for node in nodes
             if node is leader or (node.is_up and (node.name, leader.name) not in cuts)
         ]
-        if len(heard) > len(nodes) // 2:
+        if len(heard) > len(members) // 2:
             return 0.0
-        changes = [self._nodes.get(node.name, 0.0) for node in nodes]
+        changes = [self._nodes.get(name, 0.0) for name in members]
         changes += [at for pair, at in self._pairs.items() if leader.name in pair]
         return max(0.0, self._world.now - max(changes))
 

@@ -205,15 +205,16 @@ class Judge:
         if node.name in self._hands_over:
             self._hands_over.discard(node.name)
             self.happened["hand-overs"] += 1
-        if self.calm.is_deposed_without_need(node, self._members(engine)):
+        if self.calm.is_deposed_without_need(node, *self._members(engine)):
             self.broken(
                 "a healthy leader stays",
                 f"{node.name} lost term {term} though it reached a majority and its disk was sane",
             )
 
-    def _members(self, engine: Engine) -> list[SimulatedNode]:
-        """Those that are there of whom *engine* takes for members."""
-        return [node for node in self.nodes if engine.configuration.member(node.name) is not None]
+    def _members(self, engine: Engine) -> tuple[list[SimulatedNode], list[str]]:
+        """Whom *engine* takes for members: those that are there, and the ids of all."""
+        members = [member.id for member in engine.configuration.members]
+        return [node for node in self.nodes if node.name in members], members
 
     # The costly ones, looked at now and then.
 
@@ -238,7 +239,7 @@ class Judge:
         """A leader that has heard no majority for long is none any more."""
         if not engine.is_leader:
             return
-        alone = self.calm.seconds_alone(node, self._members(engine))
+        alone = self.calm.seconds_alone(node, *self._members(engine))
         if alone > ALONE_SECONDS_MAX:
             self.broken(
                 "a leader without a majority stops",

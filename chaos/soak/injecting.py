@@ -10,7 +10,15 @@ from contextlib import AsyncExitStack, contextmanager
 from chaos.lab import Lab
 from chaos.lookout import leader_of
 from chaos.soak.schedule import LANES, Lane, Planned, Role
-from chaos.targets.contract import Unsupported, Way, alone, apart, deaf, ring_of_majorities
+from chaos.targets.contract import (
+    BeyondKernel,
+    Unsupported,
+    Way,
+    alone,
+    apart,
+    deaf,
+    ring_of_majorities,
+)
 
 FLAP_SECONDS = 1.0  # A ping is lost in it.
 DELAY_SECONDS = 0.15  # Less than an election waits.
@@ -24,26 +32,24 @@ class Injector:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._harmed: set[str] = set()
-        self._is_alone = False  # Whether the newest fault bears no other beside it.
         self.done: Counter[str] = Counter()
         self.left_out: dict[str, str] = {}  # Kinds that could not be done, and why.
+        self.withheld: set[str] = set()  # Of these: what this target could do, but not here.
 
     async def run(self, schedule: Sequence[Planned], *, began: float) -> None:
         """Do it all; returns once the last fault is healed.
 
         A fault that takes longer than was planned holds up those that it may not overlap with.
         """
-        running: set[asyncio.Task[None]] = set()
+        running: dict[Lane, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             for planned in schedule:
                 await asyncio.sleep(began + planned.at - self._lab.now())
-                is_alone = LANES[planned.kind] is Lane.ALL
-                if running and (is_alone or self._is_alone):
-                    await asyncio.wait(running)
-                self._is_alone = is_alone
-                task = group.create_task(self._inject(planned))
-                running.add(task)
-                task.add_done_callback(running.discard)
+                lane = LANES[planned.kind]
+                in_the_way = {lane, Lane.ALL} if lane is not Lane.ALL else {*Lane}
+                if before := [running[each] for each in in_the_way if each in running]:
+                    await asyncio.wait(before)
+                running[lane] = group.create_task(self._inject(planned))
 
     async def _inject(self, planned: Planned) -> None:
         try:
@@ -54,6 +60,8 @@ class Injector:
                 await self._do(planned, subjects)
         except Unsupported as error:
             self.left_out[planned.kind] = str(error)
+            if not isinstance(error, BeyondKernel):
+                self.withheld.add(planned.kind)
         else:
             self.done[planned.kind] += 1
 
@@ -101,12 +109,15 @@ class Injector:
         lab, subject = self._lab, subjects[0]
         match planned.kind.split()[-1]:
             case "restarted":
-                await lab.restart(subject)
+                await lab.restart(subject, called=planned.kind)
+            case "killed" if planned.role is Role.EVERYONE:
+                async with lab.all_killed():
+                    await asyncio.sleep(planned.seconds)
             case "killed" | "frozen" as what:
+                harm = lab.killed if what == "killed" else lab.frozen
                 async with AsyncExitStack() as stack:
                     for name in subjects:
-                        harmed = lab.killed(name) if what == "killed" else lab.frozen(name)
-                        await stack.enter_async_context(harmed)
+                        await stack.enter_async_context(harm(name, called=planned.kind))
                     await asyncio.sleep(planned.seconds)
             case "unplugged":
                 async with lab.unplugged(subject):
@@ -136,7 +147,7 @@ class Injector:
         if planned.kind != "flapping":
             await asyncio.sleep(planned.seconds)
             return
-        for _ in range(int(planned.seconds / (2 * FLAP_SECONDS))):
+        for _ in range(int(planned.seconds / (2 * FLAP_SECONDS) - 0.5)):
             await asyncio.sleep(FLAP_SECONDS)
             await self._lab.target.mend()
             await asyncio.sleep(FLAP_SECONDS)
@@ -157,4 +168,4 @@ class Injector:
 
 
 def _nth(names: Sequence[str], share: float) -> str:
-    return names[int(share * len(names))]
+    return names[min(int(share * len(names)), len(names) - 1)]

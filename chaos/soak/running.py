@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +31,6 @@ from chaos.soak.clients import Client
 from chaos.soak.injecting import Injector
 from chaos.soak.schedule import Planned, draw
 from chaos.soak.workers import RecordedWorker
-from cluster.errors import QuorateError
 from gateway.client import Client as Reader
 
 PROMISES = tuple(checker.name for checker in CHECKERS if checker.name != "witness")
@@ -119,8 +126,8 @@ class SoakLab(Lab):
                 for worker in await reader.workers()
                 if worker["status"] != "lost"
             ]
-        # What failed is looked for as well: it must not be there.
-        self.final = {task_id: told.get(task_id) for task_id in asked}
+        # What failed is looked for as well: it must not be there; nor what nobody asked for.
+        self.final = {task_id: told.get(task_id) for task_id in asked | told.keys()}
         left = Counter(
             status for status in self.final.values() if status is not None and status not in FINAL
         )
@@ -155,11 +162,13 @@ async def soak(
             began = time.time() - lab.now()
             try:
                 await _run(lab, injector, schedule, seconds, setting.lease_seconds)
-            except* (TimeoutError, QuorateError) as group:
-                for error in group.exceptions:
-                    lab.expect(FINISHED, str(error) or "it waited in vain", is_met=False)
+            except* Exception as group:  # noqa: BLE001 - what was seen is worth its verdicts.
+                for error in _leaves(group):
+                    lab.expect(FINISHED, repr(error), is_met=False)
             logs = target.logs()
         lab.say("the checkers read the history")
+    has_settled = not lab.expectations
+    _expect_faults(lab, injector)
     evidence = lab.evidence()
     return Soaked(
         seed=seed,
@@ -168,7 +177,7 @@ async def soak(
         setting=setting,
         schedule=schedule,
         left_out=injector.left_out,
-        verdicts=judge(without_toothless(evidence), has_settled=not lab.expectations),
+        verdicts=judge(without_toothless(evidence), has_settled=has_settled),
         expectations=lab.expectations,
         story=lab.story,
         evidence=evidence,
@@ -199,6 +208,26 @@ async def _run(
             timeout_seconds=WELL_SECONDS,
         )
         await lab.settle()
+
+
+def _expect_faults(lab: Lab, injector: Injector) -> None:
+    """Faults were done, and none of a kind that whoever ran this could have had done."""
+    told = "; ".join(f"{kind}: {why}" for kind, why in sorted(injector.left_out.items()))
+    withheld = injector.withheld - injector.done.keys()
+    lab.expect(
+        "faults are done, and none is left out that could be had",
+        f"{injector.done.total()} were; left out at least once: {told or 'none'}",
+        is_met=bool(injector.done) and not withheld,
+    )
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors of a group, and of the groups in it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 @asynccontextmanager

@@ -22,6 +22,10 @@ class Unsupported(ConfigurationError):
     """This target cannot do that, here. The message says what is missing, and what can."""
 
 
+class BeyondKernel(Unsupported):
+    """No kernel of this machine can: nobody who runs experiments could have done better."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """How a way is. By default it is well; a way that is cut or reset is nothing else besides."""
@@ -97,8 +101,8 @@ class Target(Protocol):
     async def thaw(self, name: str) -> None:
         """Let a frozen process go on."""
 
-    async def add_worker(self) -> str:
-        """Start one more worker; its name."""
+    async def add_workers(self, count: int) -> list[str]:
+        """Start so many more workers; their names."""
 
     async def flip_bit(self, node: str, kind: Kind) -> str:
         """Flip a bit on the disk of a node that has ended, and tell in which file and where.

@@ -129,17 +129,15 @@ class DockerTarget(Impairing):
     # Containers and disks.
 
     async def kill(self, name: str) -> None:
-        await self._ways.leave(name)
-        self._note(KILLED, name)
-        await self._do(self._engine.kill, name)
-        self._forget(PAUSED, name)
+        async with self._ways.leaving(name):
+            await self._kill(name)
 
     async def end(self, name: str) -> None:
-        await self._ways.leave(name)
         self._note(KILLED, name)
-        await asyncio.to_thread(
-            self._engine.end, self._containers[name], timeout_seconds=GRACE_SECONDS
-        )
+        async with self._ways.leaving(name):
+            await asyncio.to_thread(
+                self._engine.end, self._containers[name], timeout_seconds=GRACE_SECONDS
+            )
 
     async def revive(self, name: str) -> None:
         await self._do(self._engine.start, name)
@@ -147,14 +145,15 @@ class DockerTarget(Impairing):
         await self._ways.come_back(name)
 
     async def restart(self, name: str) -> None:
-        await self._ways.leave(name)
-        await asyncio.to_thread(
-            self._engine.restart, self._containers[name], timeout_seconds=GRACE_SECONDS
-        )
+        async with self._ways.leaving(name):
+            await asyncio.to_thread(
+                self._engine.restart, self._containers[name], timeout_seconds=GRACE_SECONDS
+            )
         await self._ways.come_back(name)
 
     async def kill_all(self) -> None:
-        await asyncio.gather(*map(self.kill, self._containers))
+        async with self._ways.leaving(*self._containers):
+            await asyncio.gather(*map(self._kill, self._containers))
 
     async def revive_all(self) -> None:
         for names in (self.nodes, self.workers):
@@ -168,9 +167,8 @@ class DockerTarget(Impairing):
         await self._do(self._engine.unpause, name)
         self._forget(PAUSED, name)
 
-    async def add_worker(self) -> str:
-        [name] = await self.scale(len(self.workers) + 1)
-        return name
+    async def add_workers(self, count: int) -> list[str]:
+        return sorted(await self.scale(len(self.workers) + count))
 
     async def scale(self, workers: int) -> set[str]:
         """Have so many workers, as `--scale worker=` does; the names of the new ones."""
@@ -198,14 +196,16 @@ class DockerTarget(Impairing):
         return await self._ways.held_back()
 
     async def disconnect(self, node: str) -> None:
-        await self._ways.leave(node)
         state = await asyncio.to_thread(self._state, node)
         cable = Cable(state.addresses[self._network], tuple(state.aliases[self._network]))
         self._note(UNPLUGGED, node, **cable._asdict())
         self._cables[node] = cable
-        await self._do(self._engine.unplug, node, self._network)
+        async with self._ways.leaving(node):
+            await self._do(self._engine.unplug, node, self._network)
 
     async def reconnect(self, node: str, *, changed_address: bool = False) -> None:
+        if not self.is_disconnected(node):
+            return
         cable = self._cables[node]
         address = cable.address
         if changed_address:
@@ -226,7 +226,8 @@ class DockerTarget(Impairing):
     # Signs.
 
     def has_ended(self, name: str) -> bool:
-        return not self._state(name).is_running
+        state = self._state(name)
+        return state.is_restarting or not state.is_running
 
     def is_stopped(self, name: str) -> bool:
         return self._state(name).is_paused
@@ -304,6 +305,11 @@ class DockerTarget(Impairing):
     def _forget(self, what: str, name: str) -> None:
         assert self._journal is not None, "nothing is undone before the start"
         self._journal.forget(f"{what} {self._containers[name]}")
+
+    async def _kill(self, name: str) -> None:
+        self._note(KILLED, name)
+        await self._do(self._engine.kill, name)
+        self._forget(PAUSED, name)
 
     async def _do(self, deed: Callable[..., Any], name: str, *arguments: Any) -> None:
         await asyncio.to_thread(deed, self._containers[name], *arguments)

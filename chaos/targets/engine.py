@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chaos.targets.contract import Unsupported
+from cluster.errors import QuorateError
 
 PROJECT, SERVICE, NUMBER = (
     f"com.docker.compose.{name}" for name in ("project", "service", "container-number")
@@ -23,13 +24,15 @@ PROJECT, SERVICE, NUMBER = (
 SOURCES = "quorate.sources"  # On an image: the hash of what it was built from.
 BASE_IMAGE, LOCAL_BASE_IMAGE = "python:3.12-slim", "quorate-base:local"
 ANSWER_SECONDS = 60
+REMOVALS = 10  # Each try removes what the one before had still in use.
 INSTEAD = "--target local needs none of it"
 
 
 class State(NamedTuple):
     """How a container is."""
 
-    is_running: bool
+    is_running: bool  # For the engine's purposes, also while it waits to be started again.
+    is_restarting: bool  # It has ended by itself, and its restart policy will start it again.
     is_paused: bool
     health: str  # Empty where nothing looks after it.
     pid: int  # On the engine's machine.
@@ -38,12 +41,17 @@ class State(NamedTuple):
     aliases: Mapping[str, Sequence[str]]
 
 
+class Refused(QuorateError):
+    """The engine did not do it, or did not answer in time. The message is its own."""
+
+
 class Engine:
-    """One that answers."""
+    """One that answers. What it refuses is `Refused`."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._refusals = _docker().errors.APIError
+        self._refusals = (_docker().errors.APIError, OSError)
+        self._api = _Api(client.api, self._refusals)
 
     @classmethod
     def connect(cls) -> Engine:
@@ -71,7 +79,7 @@ class Engine:
     def containers(self, project: str, service: str = "") -> dict[tuple[str, int], str]:
         """The ids of a project's containers, running or not, by service and number."""
         labels = [f"{PROJECT}={project}", f"{SERVICE}={service}" if service else SERVICE]
-        found = self._client.api.containers(all=True, filters={"label": labels})
+        found = self._api.containers(all=True, filters={"label": labels})
         return {
             (each["Labels"][SERVICE], int(each["Labels"].get(NUMBER, 1))): each["Id"]
             for each in found
@@ -82,28 +90,42 @@ class Engine:
 
         Returns:
             What was there.
+
+        Raises:
+            Refused: something is there still; says what.
         """
+        removed: dict[str, None] = {}
+        for _ in range(REMOVALS):
+            left = self._remove_what_is_left(project)
+            if not left:
+                return [*removed]
+            removed |= dict.fromkeys(left)
+        raise Refused(f"the engine does not remove {', '.join(left)}")
+
+    def _remove_what_is_left(self, project: str) -> list[str]:
+        """Try to remove what there is of a project; what there was. Another try may find less."""
         mine = {"label": f"{PROJECT}={project}"}
-        removed = []
+        there = []
         for container in self._client.containers.list(all=True, filters=mine, ignore_removed=True):
-            removed.append(container.name)
-            self._unless_gone(container.remove, force=True, v=True)
+            there.append(container.name)
+            self._unless_refused(container.remove, force=True, v=True)
         for network in self._client.networks.list(filters=mine):
-            removed.append(network.name)
-            self._unless_gone(network.remove)
+            there.append(network.name)
+            self._unless_refused(network.remove)
         for volume in self._client.volumes.list(filters=mine):
-            removed.append(volume.name)
-            self._unless_gone(volume.remove, force=True)
-        return removed
+            there.append(volume.name)
+            self._unless_refused(volume.remove, force=True)
+        return there
 
     # Containers.
 
     def state(self, container: str) -> State:
         """How it is now."""
-        told = self._client.api.inspect_container(container)
+        told = self._api.inspect_container(container)
         state, networks = told["State"], told["NetworkSettings"]["Networks"]
         return State(
             is_running=state["Running"],
+            is_restarting=state["Restarting"],
             is_paused=state["Paused"],
             health=state.get("Health", {}).get("Status", ""),
             pid=state["Pid"],
@@ -118,34 +140,32 @@ class Engine:
         The engine takes it for a wish and does not start it again, whatever its restart policy:
         one that dies by itself it does.
         """
-        self._signal_and_wait(container, lambda: self._client.api.kill(container, "SIGKILL"))
+        self._signal_and_wait(container, lambda: self._api.kill(container, "SIGKILL"))
 
     def end(self, container: str, *, timeout_seconds: int) -> None:
         """SIGTERM, and SIGKILL when the time is up."""
-        self._signal_and_wait(
-            container, lambda: self._client.api.stop(container, timeout=timeout_seconds)
-        )
+        self._signal_and_wait(container, lambda: self._api.stop(container, timeout=timeout_seconds))
 
     def start(self, container: str) -> None:
         """Start it again on what it had; nothing happens to one that runs."""
-        self._client.api.start(container)
+        self._api.start(container)
 
     def restart(self, container: str, *, timeout_seconds: int) -> None:
         """SIGTERM, SIGKILL when the time is up, and start it again."""
-        self._client.api.restart(container, timeout=timeout_seconds)
+        self._api.restart(container, timeout=timeout_seconds)
 
     def pause(self, container: str) -> None:
         """Stop its processes where they stand."""
-        self._client.api.pause(container)
+        self._api.pause(container)
 
     def unpause(self, container: str) -> None:
         """Let its processes go on; nothing happens to one that is not paused."""
         if self.state(container).is_paused:
-            self._client.api.unpause(container)
+            self._api.unpause(container)
 
     def logs(self, container: str, *, tail: int = 20) -> str:
         """What it wrote last."""
-        told: bytes = self._client.api.logs(container, tail=tail)
+        told: bytes = self._api.logs(container, tail=tail)
         return told.decode(errors="replace")
 
     # Networks.
@@ -160,16 +180,16 @@ class Engine:
 
     def addresses(self, network: str) -> set[str]:
         """Those that are in use on a network."""
-        told = self._client.api.inspect_network(network)
+        told = self._api.inspect_network(network)
         return {each["IPv4Address"].split("/")[0] for each in told["Containers"].values()}
 
     def unplug(self, container: str, network: str) -> None:
         """Take the container off the network: its interface, address and name there vanish."""
-        self._client.api.disconnect_container_from_network(container, network)
+        self._api.disconnect_container_from_network(container, network)
 
     def plug(self, container: str, network: str, *, address: str, aliases: Sequence[str]) -> None:
         """Put it on the network again."""
-        self._client.api.connect_container_to_network(
+        self._api.connect_container_to_network(
             container, network, ipv4_address=address, aliases=list(aliases)
         )
 
@@ -186,7 +206,7 @@ class Engine:
             Unsupported: the image has no such program.
         """
         program, *arguments = command
-        labels = self._client.api.inspect_container(container)["Config"]["Labels"]
+        labels = self._api.inspect_container(container)["Config"]["Labels"]
         helper = self._client.containers.create(
             image,
             arguments,
@@ -202,7 +222,7 @@ class Engine:
             status = helper.wait(timeout=ANSWER_SECONDS)["StatusCode"]
             return status, helper.logs().decode(errors="replace")
         finally:
-            self._unless_gone(helper.remove, force=True)
+            self._unless_refused(helper.remove, force=True)
 
     # Images.
 
@@ -237,7 +257,7 @@ class Engine:
             said = [line["stream"] for line in error.build_log if "stream" in line]
             raise Unsupported(f"the image cannot be built: {error.msg} {''.join(said)}") from None
         if before is not None:
-            self._unless_gone(self._client.images.remove, before.id)
+            self._unless_refused(self._client.images.remove, before.id)
         return tag
 
     def _base_image(self, sources: Path) -> str:
@@ -266,14 +286,33 @@ class Engine:
     def _signal_and_wait(self, container: str, signal: Any) -> None:
         if not self.state(container).is_running:
             return
-        with contextlib.suppress(self._refusals):
+        with contextlib.suppress(Refused):
             signal()
-        self._client.api.wait(container, timeout=ANSWER_SECONDS)
+        self._api.wait(container, timeout=ANSWER_SECONDS)
 
-    def _unless_gone(self, deed: Any, *arguments: Any, **options: Any) -> None:
+    def _unless_refused(self, deed: Any, *arguments: Any, **options: Any) -> None:
         """Do it; someone else may have, or it may be in use elsewhere."""
-        with contextlib.suppress(self._refusals):
+        with contextlib.suppress(*self._refusals):
             deed(*arguments, **options)
+
+
+class _Api:
+    """The SDK's plain calls, with one error for whatever goes wrong."""
+
+    def __init__(self, api: Any, refusals: tuple[type[Exception], ...]) -> None:
+        self._api = api
+        self._refusals = refusals
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._api, name)
+
+        def asked(*arguments: Any, **options: Any) -> Any:
+            try:
+                return call(*arguments, **options)
+            except self._refusals as error:
+                raise Refused(f"{name}: {_first_line(error)}") from error
+
+        return asked
 
 
 def _docker() -> Any:

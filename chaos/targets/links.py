@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from chaos.targets import packets
-from chaos.targets.contract import Condition, Unsupported
+from chaos.targets.contract import BeyondKernel, Condition, Unsupported
 from chaos.targets.engine import Engine
 from cluster.errors import QuorateError
 
 IMAGE_VARIABLE = "QUORATE_CHAOS_NETWORK_IMAGE"
-TIMEOUT_SECONDS = 30.0
+TIMEOUT = "30"  # Seconds that a program may take; then it has failed.
 _JUMP = f"INPUT --jump {packets.CHAIN}"
 # One program instead of several: a cut of some ways is to come as nearly at once as it can.
 _STOP = f"""iptables-restore --wait --noflush || exit
@@ -40,9 +40,12 @@ class Links:
     def __init__(self, run: Run) -> None:
         self._run = run
 
-    def stop(self, sources: Mapping[str, Condition]) -> None:
-        """Have packets from these addresses lost or reset as told, and all others come in."""
-        self._run(["sh", "-c", _STOP], packets.rules(sources))
+    def stop(self, sources: Mapping[str, Condition], *, one_way: Collection[str] = ()) -> None:
+        """Have packets from these addresses lost or reset as told, and all others come in.
+
+        Of those in *one_way* acknowledgements come in as well: see `packets.rules`.
+        """
+        self._run(["sh", "-c", _STOP], packets.rules(sources, one_way=one_way))
 
     def queue(self, address: str, targets: Mapping[str, Condition]) -> None:
         """Have what goes to these addresses wait as told, on the interface that has *address*.
@@ -58,7 +61,7 @@ class Links:
             self._run(["tc", "-batch", "-"], packets.queues(interface, targets))
         except Failed as error:
             self._run(["sh", "-c", f"{_unqueue(interface)}; true"], "")
-            raise Unsupported(_what_is_missing(str(error))) from None
+            raise _what_is_missing(str(error)) from None
 
     def take_stopped(self) -> int:
         """How many packets were lost or reset since this was asked last."""
@@ -129,8 +132,8 @@ def _is_host_of(container: str, pid: int) -> bool:
 def _from_the_host(pid: int) -> Run:
     def run(command: Sequence[str], told: str) -> str:
         done = subprocess.run(  # noqa: S603 - commands of ours.
-            ["nsenter", "--target", str(pid), "--net", *command],  # noqa: S607 - where it is, differs.
-            input=told, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS,
+            ["timeout", TIMEOUT, "nsenter", "--target", str(pid), "--net", *command],  # noqa: S607 - where it is, differs.
+            input=told, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise Failed(done.stderr)
@@ -161,10 +164,10 @@ def _from_a_container(engine: Engine, container: str, image: str) -> Run:
     return run
 
 
-def _what_is_missing(error: str) -> str:
+def _what_is_missing(error: str) -> Unsupported:
     if "netem" in error or "qdisc kind is unknown" in error:
-        return (
+        return BeyondKernel(
             "this kernel has no netem, by which containers' links are slowed: load sch_netem;"
             " `throttle` and `lose` do without, and --target local slows its own"
         )
-    return f"tc cannot do that here: {error.strip()}"
+    return Unsupported(f"tc cannot do that here: {error.strip()}")

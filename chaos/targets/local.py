@@ -97,6 +97,8 @@ class LocalTarget(Impairing):
         self._has_thawed(name)
 
     async def revive(self, name: str) -> None:
+        if not self.has_ended(name):
+            return
         if name in self.cluster.places:
             await self.cluster.start_node(name)
         else:
@@ -126,11 +128,13 @@ class LocalTarget(Impairing):
         self.cluster.thaw(name)
         self._has_thawed(name)
 
-    async def add_worker(self) -> str:
-        name = f"worker{len(self.workers) + 1}"
-        await self.cluster.start_worker(name)
-        self._note_process(name)
-        return name
+    async def add_workers(self, count: int) -> list[str]:
+        first = len(self.workers) + 1
+        names = [f"worker{number}" for number in range(first, first + count)]
+        for name in names:
+            await self.cluster.start_worker(name)
+            self._note_process(name)
+        return names
 
     async def flip_bit(self, node: str, kind: Kind) -> str:
         return damage.flip_bit(self._disk_of(node), kind)

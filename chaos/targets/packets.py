@@ -6,7 +6,7 @@ rule is of one way; they are slowed where they go out, since only there do they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from chaos.targets.contract import Condition
 
@@ -15,25 +15,31 @@ _UNSHAPED_BITS = 10_000_000_000  # A second: of a class that only delays.
 _FIRST_CLASS = 0x10
 
 
-def rules(sources: Mapping[str, Condition]) -> str:
-    """For `iptables-restore --noflush`: what becomes of what comes from these addresses."""
+def rules(sources: Mapping[str, Condition], *, one_way: Collection[str] = ()) -> str:
+    """For `iptables-restore --noflush`: what becomes of what comes from these addresses.
+
+    Those of *one_way* are cut off from here, and not we from them. TCP says nothing more to who
+    acknowledges nothing: of theirs only what carries data is lost, and what would connect.
+    """
     lines = [
-        f"-A {CHAIN} -s {address}/32 {_fate(condition)}"
+        f"-A {CHAIN} -s {address}/32 {fate}"
         for address, condition in sources.items()
-        if _fate(condition)
+        for fate in _fates(condition, is_one_way=address in one_way)
     ]
     return "\n".join(["*filter", f":{CHAIN} - [0:0]", *lines, "COMMIT", ""])
 
 
-def _fate(condition: Condition) -> str:
-    if condition.is_cut:
-        return "-j DROP"
-    if condition.is_reset:
+def _fates(condition: Condition, *, is_one_way: bool) -> Iterator[str]:
+    if condition.is_cut and is_one_way:
+        yield "-p tcp --tcp-flags PSH PSH -j DROP"
+        yield "-p tcp --syn -j DROP"
+    elif condition.is_cut:
+        yield "-j DROP"
+    elif condition.is_reset:
         # Not the resets themselves: they are to arrive where both ways are reset.
-        return "-p tcp ! --tcp-flags RST RST -j REJECT --reject-with tcp-reset"
-    if condition.loss:
-        return f"-m statistic --mode random --probability {condition.loss:.4f} -j DROP"
-    return ""
+        yield "-p tcp ! --tcp-flags RST RST -j REJECT --reject-with tcp-reset"
+    elif condition.loss:
+        yield f"-m statistic --mode random --probability {condition.loss:.4f} -j DROP"
 
 
 def packets_stopped(listing: str) -> int:
