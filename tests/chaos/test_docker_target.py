@@ -137,6 +137,16 @@ def test_rules_drop_in_silence_reset_or_lose() -> None:
     ]
 
 
+def test_of_a_one_way_cut_acknowledgements_come_in() -> None:
+    """Else TCP would stop the other way as well: nobody goes on to talk who is not acknowledged."""
+    rules = packets.rules({"10.0.0.1": Condition(is_cut=True)}, one_way=["10.0.0.1"]).splitlines()
+
+    assert rules[2:-1] == [
+        "-A QUORATE-CHAOS -s 10.0.0.1/32 -p tcp --tcp-flags PSH PSH -j DROP",
+        "-A QUORATE-CHAOS -s 10.0.0.1/32 -p tcp --syn -j DROP",
+    ]
+
+
 def test_what_the_rules_stopped_is_read_from_their_counters() -> None:
     listing = """Chain QUORATE-CHAOS (1 references)
     pkts      bytes target     prot opt in     out     source               destination

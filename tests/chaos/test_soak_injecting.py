@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
+
 from chaos.checkers.evidence import Sight
 from chaos.soak.injecting import Injector
 from chaos.soak.schedule import Planned, Role
-from chaos.targets.contract import Unsupported
+from chaos.targets.contract import BeyondKernel, Unsupported
+
+TIMEOUT_SECONDS = 10.0
 
 
 @dataclass
@@ -43,27 +47,28 @@ class SlowLab:
     told: list[str] = field(default_factory=list)
     may_restart: asyncio.Event = field(default_factory=asyncio.Event)
     has_begun: asyncio.Event = field(default_factory=asyncio.Event)
-    can_unplug: bool = True
+    cannot_unplug: Unsupported | None = None
 
     def now(self) -> float:
         return time.monotonic()
 
-    async def restart(self, name: str) -> None:
+    async def restart(self, name: str, *, called: str) -> None:
+        del called
         self.told.append(f"ends {name}")
         self.has_begun.set()
         await self.may_restart.wait()
         self.told.append(f"starts {name}")
 
     @asynccontextmanager
-    async def killed(self, name: str) -> AsyncIterator[None]:
-        self.told.append(f"kills {name}")
+    async def all_killed(self) -> AsyncIterator[None]:
+        self.told.append("kills all")
         yield
-        self.told.append(f"revives {name}")
+        self.told.append("revives all")
 
     @asynccontextmanager
     async def unplugged(self, node: str) -> AsyncIterator[None]:
-        if not self.can_unplug:
-            raise Unsupported("there are no cables")
+        if self.cannot_unplug is not None:
+            raise self.cannot_unplug
         self.told.append(f"unplugs {node}")
         yield
 
@@ -75,13 +80,14 @@ UNPLUGGED = Planned(0.0, 0.0, "unplugged", Role.LEADER, 0.0)
 
 async def run(lab: SlowLab, *schedule: Planned) -> Injector:
     injector = Injector(lab)  # type: ignore[arg-type]  # The part of a lab that it works with.
-    running = asyncio.create_task(injector.run(schedule, began=lab.now()))
-    if RESTART in schedule:
-        await lab.has_begun.wait()
-        for _ in range(10):
-            await asyncio.sleep(0)
-    lab.may_restart.set()
-    await running
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        running = asyncio.create_task(injector.run(schedule, began=lab.now()))
+        if RESTART in schedule:
+            await lab.has_begun.wait()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        lab.may_restart.set()
+        await running
     return injector
 
 
@@ -90,7 +96,7 @@ async def test_what_concerns_all_waits_for_a_restart_that_takes_long() -> None:
 
     await run(lab, RESTART, ALL_KILLED)
 
-    assert lab.told[:3] == ["ends worker1", "starts worker1", "kills node1"]
+    assert lab.told[:3] == ["ends worker1", "starts worker1", "kills all"]
 
 
 async def test_other_faults_need_not_wait_for_it() -> None:
@@ -101,20 +107,32 @@ async def test_other_faults_need_not_wait_for_it() -> None:
     assert lab.told == ["ends worker1", "unplugs node1", "starts worker1"]
 
 
-async def test_whoever_is_hit_is_not_hit_again_meanwhile() -> None:
+async def test_faults_of_one_sort_wait_for_each_other() -> None:
     lab = SlowLab()
 
     injector = await run(lab, RESTART, RESTART)
 
-    assert lab.told == ["ends worker1", "starts worker1"]
-    assert injector.left_out == {"worker restarted": "nobody was well whom it could have hit"}
+    assert lab.told == ["ends worker1", "starts worker1"] * 2
+    assert injector.done == {"worker restarted": 2}
 
 
-async def test_what_a_target_cannot_do_is_left_out_and_said() -> None:
-    injector = await run(SlowLab(can_unplug=False), UNPLUGGED)
+@pytest.mark.parametrize(("error", "is_withheld"), [(Unsupported, True), (BeyondKernel, False)])
+async def test_what_a_target_cannot_do_is_left_out_and_said(
+    error: type[Unsupported], is_withheld: bool
+) -> None:
+    injector = await run(SlowLab(cannot_unplug=error("there are no cables")), UNPLUGGED)
 
     assert injector.left_out == {"unplugged": "there are no cables"}
+    assert injector.withheld == ({"unplugged"} if is_withheld else set())
     assert not injector.done
+
+
+async def test_the_greatest_pick_is_the_last_of_those_that_could_be_picked() -> None:
+    lab = SlowLab()
+
+    await run(lab, UNPLUGGED._replace(role=Role.FOLLOWER, pick=1.0))
+
+    assert lab.told == ["unplugs node3"]
 
 
 async def test_a_node_that_does_not_answer_yet_is_not_hit() -> None:

@@ -117,11 +117,20 @@ async def test_a_leader_in_the_minority_commits_nothing_and_steps_down(cluster: 
 
 
 async def test_a_deaf_leader_is_heard_and_steps_down_all_the_same(cluster: Cluster) -> None:
+    """While it leads the others follow it: they would not know of a new term otherwise."""
     old = await cluster.lookout.leader()
+    others = set(cluster.target.nodes) - {old}
+    term = _term(cluster, old)
 
     await cluster.target.cut(deaf(old, cluster.target.nodes))
+    views = await cluster.lookout.until(
+        f"{old} steps down",
+        lambda views: (sight := views[old]) is not None and sight.role != "leader",
+    )
+    held_on = {node for node in others if (sight := views[node]) and sight.term == term}
 
-    new = await cluster.lookout.leader(among=set(cluster.target.nodes) - {old})
+    new = await cluster.lookout.leader(among=others)
+    assert held_on == others, "one of them had not heard the deaf leader, and asked for votes"
     assert new != old
     assert await cluster.target.held_back() > 0
 
@@ -275,6 +284,12 @@ async def test_five_workers_share_what_three_did(cluster: Cluster) -> None:
     assert added == {"worker4", "worker5"}
     assert len(workers) == 5
     assert {task["worker_id"] for task in tasks} == sessions
+
+
+def _term(cluster: Cluster, node: str) -> int:
+    sight = cluster.lookout.newest[node]
+    assert sight is not None
+    return sight.term
 
 
 async def _task(cluster: Cluster, task_id: str) -> dict[str, Any]:
