@@ -16,6 +16,7 @@ from chaos.report.records import of_experiment
 from chaos.running import Outcome, run
 from chaos.scene import Told
 from chaos.targets.contract import Unsupported
+from cluster.errors import QuorateError
 
 INCONCLUSIVE = 2
 
@@ -64,7 +65,7 @@ def run_experiment(
         outcome = run_to_the_end(
             run(sheet, narrate, is_broken=is_broken, is_paced=is_paced, place=Place(target))
         )
-    except Unsupported as error:
+    except (QuorateError, TimeoutError) as error:
         return refuse(error)
     record = of_experiment(outcome, is_broken=is_broken, prediction=prediction)
     reporting.write(record, file)
@@ -78,10 +79,10 @@ def run_experiment(
     return int(outcome.status)
 
 
-def refuse(error: Unsupported) -> int:
-    """Say in a sentence what this machine has not, and what needs none of it."""
+def refuse(error: QuorateError | TimeoutError) -> int:
+    """Say why nothing was shown; of what this machine has not, also what needs none of it."""
     said, instead = str(error), f"--target {LOCAL}"
-    if instead not in said:
+    if isinstance(error, Unsupported) and instead not in said:
         said += f"; {instead} needs none of it"
     click.echo(f"quorate: {said}", err=True)
     return INCONCLUSIVE

@@ -49,7 +49,9 @@ class Client:
             return
         task = dice.choice(self._mine)
         if what == "again":
-            await client.ask(self._process, "submit", task, node=node)
+            # Under a key the id is another: it is by the key alone that the task is known.
+            again = task | {"id": new_id()} if "idempotency_key" in task else task
+            await client.ask(self._process, "submit", again, node=node)
         elif what == "stale":
             asked = {"id": task["id"], "stale": True}
             await client.ask(self._process, "task", asked, node=node)

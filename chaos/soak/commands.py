@@ -18,7 +18,7 @@ from chaos.scene import Told
 from chaos.soak.keeping import keep
 from chaos.soak.running import Soaked, soak
 from chaos.soak.schedule import draw
-from chaos.targets.contract import Unsupported
+from cluster.errors import QuorateError
 
 SEEDS = 1_000_000
 MINUTES_MAX = 240.0
@@ -54,7 +54,7 @@ def soak_command(
     try:
         place = Place(target)
         soaked = run_to_the_end(soak(narrate, seconds=minutes * 60, seed=seed, place=place))
-    except Unsupported as error:
+    except (QuorateError, TimeoutError) as error:
         return refuse(error)
     reporting.write(of_soak(soaked), file)
     left = {"report": str(file)}

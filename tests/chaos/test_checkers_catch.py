@@ -29,9 +29,14 @@ CAUGHT = (
     ("late-completion-accepted", "fence"),
     ("lease-token-reused", "fence"),
     ("parcels-of-another-term", "linearizable"),
+    ("read-from-the-round-before", "monotonic"),
+    ("refuse-what-was-forgotten", "linearizable"),
     ("skip-the-fsync", "total queue"),
+    ("snapshot-commits-the-log", "replicas"),
+    ("submit-ids-forgotten", "total queue"),
     ("tear-is-kept", "total queue"),
     ("vote-for-anyone", "replicas"),
+    ("votes-of-another-term", "total queue"),
 )
 
 # Bugs that the judge sees in a run, and no checker from outside of the same run; and why.
@@ -40,25 +45,37 @@ _SLOW = "it costs time and elections, and no answer is wrong"
 _TWICE = "the second copy of a command finds its task there, and does nothing"
 _UNASKED = "nobody in the simulation asks at that moment for a task that another has just moved"
 _UNTOLD = "no row tells that a worker or a queue was to get, or to give, nothing"
+_UNPURGED = "nobody purges in these runs"
+_RARE = "the judge itself needs more than eight seeds"
 UNSEEN = {
+    "acks-of-another-term": _SLOW,
     "cluster-time-jumps": "leases end early, as they may",
     "commit-beyond-vouched": _NOT_YET,
     "commit-of-an-earlier-term": _NOT_YET,
     "damage-is-cut": _NOT_YET,
     "draining-workers-served": _UNTOLD,
+    "expired-is-certain": _RARE,
     "forget-votes": _NOT_YET,
     "leader-never-falls-back": _SLOW,
     "no-grace": "leases end early, as they may",
     "no-pre-vote": _SLOW,
     "no-stickiness": _SLOW,
+    "one-step-backtracking": _SLOW,
     "parcels-not-remembered": _TWICE,
     "parcels-sent-anew-too-soon": _TWICE,
     "paused-queues-served": _UNTOLD,
+    "purge-loses-interest": _UNPURGED,
+    "purge-takes-what-runs": _UNPURGED,
+    "read-back-is-durable": _RARE,
     "read-unapplied": _UNASKED,
     "read-without-a-round": _UNASKED,
     "send-before-sync": _NOT_YET,
     "serve-before-the-no-op": _SLOW,
+    "silence-for-ever": "no row tells that a node is taken for silent",
     "silent-nodes-served": _UNTOLD,
+    "snapshot-clears-the-log": _NOT_YET,
+    "stale-terms-unanswered": _SLOW,
+    "truncate-without-conflict": _RARE,
     "wiped-disk-votes": _NOT_YET,
 }
 
@@ -76,8 +93,8 @@ def test_a_checker_sees_a_planted_bug_from_outside(bug: str, name: str) -> None:
     assert check(gather(shown)).status is not Status.BROKEN
 
 
-def test_no_bug_is_both_seen_and_unseen_from_outside() -> None:
+def test_every_bug_is_either_seen_or_unseen_from_outside() -> None:
     seen = {bug for bug, _ in CAUGHT}
 
     assert not seen & UNSEEN.keys()
-    assert seen | UNSEEN.keys() <= bugs().keys()
+    assert seen | UNSEEN.keys() == bugs().keys()

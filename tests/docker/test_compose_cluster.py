@@ -123,10 +123,11 @@ async def test_a_deaf_leader_is_heard_and_steps_down_all_the_same(cluster: Clust
     term = _term(cluster, old)
 
     await cluster.target.cut(deaf(old, cluster.target.nodes))
-    views = await cluster.lookout.until(
+    await cluster.lookout.until(
         f"{old} steps down",
         lambda views: (sight := views[old]) is not None and sight.role != "leader",
     )
+    views = dict(cluster.lookout.newest)
     held_on = {node for node in others if (sight := views[node]) and sight.term == term}
 
     new = await cluster.lookout.leader(among=others)
