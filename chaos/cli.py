@@ -36,7 +36,9 @@ _theme = click.option(
     "--theme", type=click.Choice([ORDINARY, *sorted(THEMES)]),
     help="What the plans are biased to; else most seeds are ordinary, some draw a theme.",
 )  # fmt: skip
-_bug = click.option("--bug", metavar="NAME", help="Plant this bug; `list` shows their names.")
+_bug = click.option(
+    "--bug", metavar="NAME", help="Plant this bug; `chaos simulate --bug list` shows their names."
+)
 _plan = click.option(
     "--plan", "plan_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A plan that `shrink` wrote, instead of the seed's own.",

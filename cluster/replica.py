@@ -108,7 +108,7 @@ class Replica(Participant):
     async def change_leader(
         self, to: str | None = None, *, timeout_seconds: float = PROPOSE_TIMEOUT_SECONDS
     ) -> None:
-        """Have *to* lead, or whichever member is furthest. Raises as `add_member` does."""
+        """Have *to* lead, or whichever member is furthest. Raises as `remove_member` does."""
         await self._steering.ask("lead", to, timeout_seconds=timeout_seconds)
 
     def watch(self, after: Position | From = From.NOW) -> Watch:

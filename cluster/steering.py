@@ -51,7 +51,7 @@ class Steering:
         """Have the leader do *what*: "add" id address, "remove" id, or "lead" id or None.
 
         Raises:
-            ChangeRefused: it cannot be done now; says why.
+            ChangeRefused: it cannot be done now; says why. MemberUnknown: there is none of that id.
             NoQuorum: no leader was reached.
             OutcomeUnknown: it may have been done.
         """
@@ -124,8 +124,7 @@ class Steering:
             case "remove", [str(node_id)]:
                 await self._remove(node_id)
             case "lead", [(str() | None) as node_id]:
-                if node_id != self._engine.node_id:
-                    await self.hand_over(node_id)
+                await self._lead(node_id)
             case _:
                 raise WireError(f"nothing is called {what!r:.40} with {len(arguments)} arguments")
 
@@ -173,6 +172,14 @@ class Steering:
             await self._forward("remove", (node_id,))
             return
         await self._alone(self._change(lambda now: now.without(node_id)))
+
+    async def _lead(self, node_id: str | None) -> None:
+        engine = self._engine
+        if node_id == engine.node_id:
+            return
+        if node_id is not None and engine.configuration.member(node_id) is None:
+            raise MemberUnknown(f"{node_id} is not a member")
+        await self.hand_over(node_id)
 
     async def _alone(self, change: Coroutine[Any, Any, None]) -> None:
         """One change at a time (D3); what the leader does by itself is waited for."""

@@ -1,7 +1,8 @@
 """Which calls may be made a second time, when nobody knows whether the first one arrived.
 
 By name, as `repeating.py` tells it of HTTP requests, but stricter: the second one also answers as
-the first one did. A call that is not named here is made once.
+the first one did, or refuses in words that mean the same: a second `release` finds the lease gone,
+a second `leave` the session. A call that is not named here is made once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BATCH = "submit_batch"
 
 
 def is_repeatable(name: str, body: Mapping[str, object]) -> bool:
-    """Whether a second call changes nothing that the first one did not, and answers alike."""
+    """Whether a second call changes nothing that the first one did not, and says as much."""
     if name in _IF_NAMED:
         return _is_named(body)
     if name == _BATCH:

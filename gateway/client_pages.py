@@ -21,7 +21,6 @@ class TaskFilters(TypedDict, total=False):
     queue: str
     type: str
     worker: str
-    parent: str
 
 
 class EventFilters(TypedDict, total=False):

@@ -16,9 +16,10 @@ from typing import Any
 from gateway import queries
 from gateway.answers import Answer
 from gateway.bodies import BODY_BYTES_MAX
-from gateway.bulk import LINES
+from gateway.bulk import LINES, VALUES_MAX
 from gateway.checks import Schema
 from gateway.encoding import Format
+from gateway.exchange import CONTENT_BYTES_MAX
 from gateway.fields import Field, Shape
 from gateway.frames import PATH, PROTOCOL
 from gateway.idempotency import HEADER
@@ -101,8 +102,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if told.body is SUBMISSION:
         operation["parameters"] += [_idempotency_header(), _PREFER]
     if told.body is not None:
-        media = [*Format, LINES] if told.takes_lines else [*Format]
-        operation["requestBody"] = _body(told.body, media)
+        operation["requestBody"] = _body(told.body, is_bulk=told.takes_lines)
     return operation
 
 
@@ -168,14 +168,20 @@ def _parameter(field: Field[Any], place: str) -> dict[str, Any]:
     return {"name": field.name, "in": place, "description": field.says, "schema": schema}
 
 
-def _body(shape: Shape, media: Iterable[str]) -> Schema:
+def _body(shape: Shape, *, is_bulk: bool) -> Schema:
     is_required = any(field.is_required for field in shape.fields)
     schema = shape.reference
     # A line is one object of the list that the other formats have.
     lines = {"type": "string", "description": "A task a line."}
+    media = [*Format, LINES] if is_bulk else [*Format]
+    limit = (
+        f"{BODY_BYTES_MAX >> 20} MiB and {VALUES_MAX:,} values at most."
+        if is_bulk
+        else f"{CONTENT_BYTES_MAX >> 20} MiB at most; of JSON, whitespace and escapes aside."
+    )
     return {
         "required": is_required,
-        "description": f"{BODY_BYTES_MAX >> 20} MiB at most.",
+        "description": limit,
         "content": {each: {"schema": lines if each == LINES else schema} for each in media},
     }
 

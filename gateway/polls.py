@@ -72,8 +72,8 @@ class Polls:
         self._remembered: OrderedDict[str, Known] = OrderedDict()
         self._returning: set[asyncio.Task[None]] = set()
 
-    async def lease(self, worker_id: str, wanted: Wanted) -> Given | None:
-        """Tasks for the worker, waited for; None when its turn did not come in time.
+    async def lease(self, worker_id: str, wanted: Wanted) -> Given:
+        """Tasks for the worker, waited for; none when its turn did not come in time.
 
         Raises:
             Problem: there is no such worker, or its session has ended.
@@ -86,7 +86,8 @@ class Polls:
             async with asyncio.timeout_at(None if is_repeat else until):
                 await turn.acquire()
         except TimeoutError:
-            return None
+            status = self._replica.status()
+            return Committed((), status.applied_index, status.term)
         try:
             return await self._in_turn(worker_id, wanted, until)
         finally:

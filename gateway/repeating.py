@@ -1,7 +1,7 @@
 """Which requests may be sent a second time, when nobody knows whether the first one arrived.
 
-Reads, what HTTP calls idempotent, what names its outcome by a lease token, and what brings an id or
-an idempotency key for each thing that it makes. Anything else might happen twice.
+Reads, what HTTP calls idempotent and is so here, what names its outcome by a lease token, and what
+brings an id or an idempotency key for each thing that it makes. Anything else might happen twice.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from gateway.bulk import decode_bulk
 from gateway.encoding import Format, Undecodable, decode
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})  # RFC 9110, §9.2.2.
+# It removes what waits by then, and a second one what came after the first.
+_PURGE = re.compile(r"/queues/.+/tasks", re.DOTALL)
 _ALWAYS = re.compile(
     r"/tasks/[^/]+/(complete|fail|progress|release)"
     r"|/workers/[^/]+/(lease|heartbeat|drain)"
@@ -27,7 +29,7 @@ _BATCH = "/tasks/batch"
 def is_repeatable(method: str, path: str, headers: CIMultiDictProxy[str], content: bytes) -> bool:
     """Whether a second copy changes nothing that the first one did not."""
     if method in _IDEMPOTENT:
-        return True
+        return method != "DELETE" or _PURGE.fullmatch(path) is None
     if method != "POST":
         return False
     if _ALWAYS.fullmatch(path) or (path == "/tasks" and "Idempotency-Key" in headers):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import click
-
+from gateway.encoding import Format, Undecodable, decode
 from gateway.ids import new_id
 from gateway.shapes import BATCH_TASKS_MAX
 
 BATCH_BYTES_MAX = 1 << 20  # Of lines; more of them go with the next call.
+
+
+class NotTaken(Exception):
+    """Lines whose tasks were not taken: which, and why."""
 
 
 class Batch(NamedTuple):
@@ -25,7 +27,7 @@ def batches(lines: Iterable[bytes]) -> Iterator[Batch]:
     """Each batch, as soon as its lines are read; each task has an id, so that it can be repeated.
 
     Raises:
-        click.ClickException: a line is no object of JSON; says which, and what was before it.
+        NotTaken: a line is no object of JSON.
     """
     batch, size = Batch([], []), 0
     for number, line in enumerate(lines, start=1):
@@ -44,9 +46,9 @@ def batches(lines: Iterable[bytes]) -> Iterator[Batch]:
 
 def _task(line: bytes, number: int) -> dict[str, Any]:
     try:
-        task = json.loads(line)
-    except ValueError as error:
-        raise click.ClickException(f"line {number} is not JSON: {error}") from None
+        task = decode(line.strip(), Format.JSON)
+    except Undecodable as error:
+        raise NotTaken(f"line {number}: {error}") from None
     if not isinstance(task, dict):
-        raise click.ClickException(f"line {number} is no object, but {json.dumps(task)[:40]}")
+        raise NotTaken(f"line {number} is no object, but {line.decode().strip()[:40]}")
     return task

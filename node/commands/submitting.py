@@ -10,10 +10,10 @@ import click
 
 from gateway.caller import Object
 from gateway.client import Client
-from gateway.client_errors import InvalidRequest
+from gateway.client_errors import InvalidRequest, RequestRefused
 from gateway.submissions import Submission
 from node.commands.asking import with_client
-from node.commands.batches import Batch, batches
+from node.commands.batches import Batch, NotTaken, batches
 from node.commands.options import client_options, option
 from node.commands.output import as_json
 from node.commands.tasks import finished
@@ -89,18 +89,38 @@ def submit(
 def _submit_file(file: IO[bytes], url: str, patience: float, *, wants_json: bool) -> int:
     async def work(client: Client) -> int:
         taken = 0
-        for batch in batches(file):
-            try:
-                answer = await client.call("submit_batch", {"tasks": batch.tasks})
-            except InvalidRequest as error:
-                told = "; ".join(_mistakes(batch, error))
-                raise click.ClickException(f"{told} ({taken} tasks before it were taken)") from None
-            taken += answer["count"]
-            for task_id in answer["task_ids"]:
-                click.echo(as_json({"task_id": task_id}) if wants_json else task_id)
+        try:
+            for batch in batches(file):
+                task_ids = await _submitted(client, batch)
+                taken += len(task_ids)
+                for task_id in task_ids:
+                    click.echo(as_json({"task_id": task_id}) if wants_json else task_id)
+        except NotTaken as error:
+            raise click.ClickException(f"{error} ({taken} tasks before it were taken)") from None
         return 0
 
     return with_client(url, patience, work)
+
+
+async def _submitted(client: Client, batch: Batch) -> list[str]:
+    """The ids of the batch's tasks, all of which were taken.
+
+    Raises:
+        NotTaken: none was.
+    """
+    try:
+        answer = await client.call("submit_batch", {"tasks": batch.tasks})
+    except InvalidRequest as error:
+        raise NotTaken("; ".join(_mistakes(batch, error))) from None
+    except RequestRefused as error:
+        raise NotTaken(f"{_lines(batch)}: {error}") from None
+    task_ids: list[str] = answer["task_ids"]
+    return task_ids
+
+
+def _lines(batch: Batch) -> str:
+    first, last = batch.lines[0], batch.lines[-1]
+    return f"line {first}" if first == last else f"lines {first} to {last}"
 
 
 def _mistakes(batch: Batch, error: InvalidRequest) -> Iterator[str]:

@@ -62,6 +62,7 @@ def worker(
 
     MODULE holds handlers made with @task, and is imported from the path or the working directory;
     without one, the built-in types are served: process, calculate, echo, sleep, fail, noop.
+    Modules can also be named in QUORATE_MODULES, with spaces between them.
     """
     name = name or f"{socket.gethostname()}-{os.getpid()}"
     configure_logging(name, level=log_level)

@@ -1,6 +1,7 @@
 """Every experiment on local processes: it holds, and what is said to break it does.
 
-They take some minutes: `QUORATE_TEST_EXPERIMENTS=1` runs them, as CI does.
+They take a quarter of an hour: `QUORATE_TEST_EXPERIMENTS=1` runs them. CI runs some of them with
+every change.
 """
 
 from __future__ import annotations

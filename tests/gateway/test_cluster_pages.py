@@ -138,7 +138,7 @@ async def test_what_cannot_be_changed_is_refused_with_the_reason(
         *(409, "change_refused", "no other member could lead"),
     )
     assert await refused("POST", "/cluster/leader", to="node9") == (
-        *(409, "change_refused", "node9 is not a member that could lead now"),
+        *(404, "member_unknown", "node9 is not a member"),
     )
 
 

@@ -14,7 +14,9 @@ from jsonschema_rs import meta
 
 from gateway import docs_page, openapi
 from gateway.app import create_app
+from gateway.bodies import BODY_BYTES_MAX
 from gateway.defaults import SubmitDefaults
+from gateway.exchange import CONTENT_BYTES_MAX
 from gateway.problems import KINDS
 from gateway.queries import STATUSES
 from gateway.routes import ROUTES
@@ -93,6 +95,18 @@ def test_a_batch_is_taken_in_lines_too() -> None:
     content = described()["post", "/tasks/batch"]["requestBody"]["content"]
 
     assert list(content) == [*("application/json", "application/msgpack", "application/x-ndjson")]
+
+
+def test_the_largest_body_is_told_by_route() -> None:
+    told = {
+        operation["operationId"]: operation["requestBody"]["description"]
+        for operation in described().values()
+        if "requestBody" in operation
+    }
+
+    assert told.pop("submit_batch").startswith(f"{BODY_BYTES_MAX >> 20} MiB ")
+    assert all(limit.startswith(f"{CONTENT_BYTES_MAX >> 20} MiB ") for limit in told.values())
+    assert {"submit", "complete", "retry_dead_letters"} <= told.keys()
 
 
 def test_the_guide_names_every_call_and_no_other() -> None:

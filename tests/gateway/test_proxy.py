@@ -223,6 +223,17 @@ async def test_what_one_node_may_have_done_no_other_can_deny(url: str) -> None:
     assert (status, problem["code"]) == (504, "outcome_unknown")
 
 
+async def test_a_purge_that_a_dying_node_may_have_begun_is_not_begun_again(url: str) -> None:
+    async with (
+        node_that(dies) as dying,
+        proxied(dying, url) as http,
+        http.delete("/queues/proxied/tasks") as answer,
+    ):
+        problem = await answer.json()
+
+    assert (answer.status, problem["code"]) == (504, "outcome_unknown")
+
+
 async def test_a_read_that_a_dying_node_was_asked_for_is_repeated(url: str) -> None:
     async with (
         node_that(dies) as dying,
@@ -438,6 +449,10 @@ async def test_a_connection_ends_with_its_node() -> None:
     [
         ("GET", "/tasks", b"", True),
         ("DELETE", "/tasks/x", b"", True),
+        ("DELETE", "/tasks/tasks", b"", True),
+        ("DELETE", "/workers/x", b"", True),
+        ("DELETE", "/queues/x/tasks", b"", False),
+        ("DELETE", "/queues/x/y/tasks", b"", False),  # As `x%2Fy` was written.
         ("PUT", "/queues/x", b"{}", True),
         ("POST", "/tasks/x/complete", b"{}", True),
         ("POST", "/workers/x/heartbeat", b"{}", True),

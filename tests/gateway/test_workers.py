@@ -328,6 +328,23 @@ async def test_a_poll_ends_when_its_worker_leaves(
     assert (status, problem["code"]) == (404, "worker_unknown")
 
 
+async def test_a_poll_whose_turn_does_not_come_says_which_state_it_reflects(
+    http: aiohttp.ClientSession, queue: str, replica: Replica
+) -> None:
+    path = f"/workers/{await register(http, queue)}/lease"
+    index = replica.status().applied_index
+    polling = asyncio.create_task(call(http, "POST", path, wait=60))
+    await applied_next(replica, index)
+
+    async with http.post(path, json={"wait": 0.01}) as answer:
+        told = await answer.json()
+    polling.cancel()
+
+    assert (answer.status, told) == (200, {"tasks": []})
+    assert int(answer.headers["Quorate-Applied-Index"]) > index
+    assert int(answer.headers["Quorate-Term"]) == replica.status().term
+
+
 async def test_what_a_worker_was_given_and_does_not_name_is_given_again_at_once(
     http: aiohttp.ClientSession, queue: str
 ) -> None:

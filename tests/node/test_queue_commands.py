@@ -81,6 +81,29 @@ def test_a_wrong_line_is_named_and_nothing_of_its_batch_is_taken(
     assert quorate.told("tasks", "--queue", queue) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("{", "line 1002: not JSON: "),
+        ('{"type": "a", "data": NaN}', "line 1002: "),
+        ('{"$bytes": ""}', 'line 1002 is no object, but {"$bytes": ""}'),
+        (json.dumps({"type": "a", "data": "x" * BATCH_BYTES_MAX}), "line 1002: "),
+    ],
+)
+def test_a_line_that_is_no_task_tells_how_many_before_it_were_taken(
+    quorate: Quorate, queue: str, line: str, told: str
+) -> None:
+    good = {"type": "a", "data": 1, "queue": queue}
+
+    done = quorate.run("submit", "--batch", "-", given=lines(*[good] * 1_001) + line + "\n")
+
+    assert done.returncode == 1
+    assert told in done.stderr
+    taken = len(done.stdout.split())
+    assert f"({taken} tasks before it were taken)" in done.stderr
+    assert quorate.told("queues", "purge", queue, "--yes")[0]["done"] == taken >= 1_000
+
+
 def test_a_paused_queue_is_shown_as_such_until_it_is_resumed(quorate: Quorate, queue: str) -> None:
     assert quorate.told("queues", "pause", queue)[0]["paused"] is True
 
