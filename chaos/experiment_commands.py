@@ -19,10 +19,16 @@ from chaos.targets.contract import Unsupported
 from cluster.errors import QuorateError
 
 INCONCLUSIVE = 2
+PORT_MAX = 60_000  # Raft's are some thousand above.
 
 target_option = click.option(
     "--target", type=click.Choice(TARGETS), default=LOCAL, show_default=True,
     help="Processes of this machine, or containers of Docker.",
+)  # fmt: skip
+
+port_option = click.option(
+    "--http-port", type=click.IntRange(1, PORT_MAX), default=Place().http_port, show_default=True,
+    help="Nodes answer at the next free ports from here on.",
 )  # fmt: skip
 
 
@@ -38,6 +44,7 @@ def list_experiments() -> int:
 @click.command("run", short_help="Run an experiment, and leave a page of what was seen.")
 @click.argument("name", type=click.Choice(sorted(SHEETS)), metavar="NAME")
 @target_option
+@port_option
 @click.option("--break", "is_broken", is_flag=True, help="Now break it: the promise must fail.")
 @click.option("--teaching-pace", "is_paced", is_flag=True,
               help="Elections ten times as slow, to be watched.")  # fmt: skip
@@ -45,7 +52,14 @@ def list_experiments() -> int:
               help="Where the page goes; else quorate-chaos-NAME.html, here.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def run_experiment(
-    name: str, *, target: str, is_broken: bool, is_paced: bool, report: Path | None, as_json: bool
+    name: str,
+    *,
+    target: str,
+    http_port: int,
+    is_broken: bool,
+    is_paced: bool,
+    report: Path | None,
+    as_json: bool,
 ) -> int:
     """Run an experiment, told as it happens, and leave a page of what was seen.
 
@@ -63,7 +77,13 @@ def run_experiment(
 
     try:
         outcome = run_to_the_end(
-            run(sheet, narrate, is_broken=is_broken, is_paced=is_paced, place=Place(target))
+            run(
+                sheet,
+                narrate,
+                is_broken=is_broken,
+                is_paced=is_paced,
+                place=Place.of(target, http_port),
+            )
         )
     except (QuorateError, TimeoutError) as error:
         return refuse(error)

@@ -26,6 +26,12 @@ class Place(NamedTuple):
     http_port: int = 5100  # Beside a cluster of `quorate up`, not in its way.
     raft_port: int = 7700  # Of local processes; containers have addresses of their own.
 
+    @classmethod
+    def of(cls, target: str, http_port: int) -> Place:
+        """A place whose ports, of both sorts, are as far from the usual ones as *http_port* is."""
+        usual = cls()
+        return cls(target, http_port, usual.raft_port + http_port - usual.http_port)
+
 
 @contextmanager
 def hosted(setting: Setting, place: Place) -> Iterator[Target]:

@@ -10,7 +10,7 @@ import click
 
 from chaos import reporting
 from chaos.checkers.verdicts import Status
-from chaos.experiment_commands import refuse, target_option
+from chaos.experiment_commands import port_option, refuse, target_option
 from chaos.healing import run_to_the_end
 from chaos.hosting import Place
 from chaos.report.records import of_soak
@@ -28,12 +28,19 @@ MINUTES_MAX = 240.0
 @click.option("--minutes", type=click.FloatRange(0, MINUTES_MAX, min_open=True), required=True,
               help="How long faults and traffic last.")  # fmt: skip
 @target_option
+@port_option
 @click.option("--seed", type=click.IntRange(min=0), help="What faults are drawn from; else any.")
 @click.option("--report", type=reporting.FILE,
               help="Where the page goes; else quorate-chaos-soak-SEED.html, here.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, at the end.")
 def soak_command(
-    *, minutes: float, target: str, seed: int | None, report: Path | None, as_json: bool
+    *,
+    minutes: float,
+    target: str,
+    http_port: int,
+    seed: int | None,
+    report: Path | None,
+    as_json: bool,
 ) -> int:
     """Soak a cluster in faults that a seed draws, heal it, and judge the whole history.
 
@@ -52,7 +59,7 @@ def soak_command(
         for planned in draw(seed, minutes * 60):
             click.echo(planned)
     try:
-        place = Place(target)
+        place = Place.of(target, http_port)
         soaked = run_to_the_end(soak(narrate, seconds=minutes * 60, seed=seed, place=place))
     except (QuorateError, TimeoutError) as error:
         return refuse(error)
