@@ -196,10 +196,15 @@ class Injecting(Scene):
         It is undone whatever happens: also what was done by halves, and also where no sign can be
         had of it. Every undo may be done to what is well.
         """
-        injected, bites = self.now(), {}
+        injected = self.now()
         self.say(f"{said or name}: {target}")
         try:
             await deed
+        except BaseException:
+            await undo()  # It was no fault, but may have been half of one.
+            raise
+        bites: Mapping[str, int] = {}
+        try:
             try:
                 yield
             finally:
