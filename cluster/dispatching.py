@@ -35,15 +35,12 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._is_dispatching = False
         self._pause: asyncio.TimerHandle | None = None  # Until the leader is handed parcels again.
-        self._expiry: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        """Begin to mind the proposals' timeouts."""
-        self._expiry = self._loop.call_later(_EXPIRY_SECONDS, self.start)
-        self._proposals.expire(self._loop.time())
+        self._expiry: asyncio.TimerHandle | None = None  # While any proposal is open.
+        self._is_stopped = False
 
     def stop(self) -> None:
-        """Cancel the timers."""
+        """Hand nothing over any more; cancel the timers."""
+        self._is_stopped = True
         for timer in (self._expiry, self._pause):
             if timer is not None:
                 timer.cancel()
@@ -94,6 +91,9 @@ class Dispatcher:
 
     def _dispatch(self) -> None:
         self._is_dispatching = False
+        if self._is_stopped:
+            return
+        self._mind_timeouts()
         engine = self._engine
         if engine.is_serving:
             for parcel in self._proposals.take_parcels(engine.term):
@@ -103,6 +103,15 @@ class Dispatcher:
         elif self._driver.leader_link is not None and self._pause is None:
             for parcel in self._proposals.take_parcels(engine.term):
                 self._forward(parcel)
+
+    def _mind_timeouts(self) -> None:
+        if self._expiry is None and self._proposals.is_any_open:
+            self._expiry = self._loop.call_later(_EXPIRY_SECONDS, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self._proposals.expire(self._loop.time())
+        self._mind_timeouts()
 
     def _refused(self, number: int, *, is_overloaded: bool) -> None:
         if is_overloaded:

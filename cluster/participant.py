@@ -113,7 +113,6 @@ class Participant:
         except BaseException:
             recovered.storage.close()
             raise
-        replica._dispatcher.start()
         return replica
 
     async def stop(self) -> None:

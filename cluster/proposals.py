@@ -84,6 +84,11 @@ class Proposals:
         """Whether some are not known to be handed to any leader."""
         return any(self._waiting.values())
 
+    @property
+    def is_any_open(self) -> bool:
+        """Whether the fate of some is not known yet."""
+        return bool(self._sent) or self.is_any_waiting
+
     def add(self, proposal: Proposal) -> None:
         """Take in a new one."""
         self._backlog.add(1, len(proposal.packed))
