@@ -14,7 +14,12 @@ from chaos.checkers.evidence import Fault
 from chaos.recording import RecordingClient
 from chaos.relay import Direction, Relay
 from chaos.scene import Scene
-from chaos.targets.contract import Kind, Way
+from chaos.targets.contract import Kind, Unsupported, Way
+from cluster.errors import QuorateError
+
+
+class NotInjected(QuorateError):
+    """What was to go wrong did not; all is as before. The message says why."""
 
 
 class Injecting(Scene):
@@ -200,8 +205,10 @@ class Injecting(Scene):
         self.say(f"{said or name}: {target}")
         try:
             await deed
-        except BaseException:
+        except BaseException as error:
             await undo()  # It was no fault, but may have been half of one.
+            if isinstance(error, QuorateError) and not isinstance(error, Unsupported):
+                raise NotInjected(f"{name} of {target}: {error}") from error
             raise
         bites: Mapping[str, int] = {}
         try:

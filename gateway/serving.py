@@ -92,9 +92,14 @@ async def problems_told(request: web.Request, handler: Answerer) -> web.StreamRe
         return await handler(request)
     except web.HTTPException as refusal:
         problem = problems.of_http(refusal, request)
-    except ConnectionError:
-        raise  # The client is gone: there is nobody to answer.
     except Exception as error:  # noqa: BLE001 - The edge is where a bug must become an answer.
+        if isinstance(error, ConnectionError) and _is_gone(request):
+            return web.Response()  # To nobody: that is no trouble of ours.
         problem = problems.of_failure(error, f"{request.method} {request.path}", _log)
     request.app[EDGE].note_problem(problem.code)
     return problem.response()
+
+
+def _is_gone(request: web.Request) -> bool:
+    """Whether the client has hung up."""
+    return request.transport is None or request.transport.is_closing()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
+from chaos.injecting import NotInjected
 from chaos.lab import Lab
 from chaos.lookout import leader_of
 from chaos.soak.schedule import LANES, Lane, Planned, Role
@@ -58,9 +59,9 @@ class Injector:
                     self.left_out[planned.kind] = "nobody was well whom it could have hit"
                     return
                 await self._do(planned, subjects)
-        except Unsupported as error:
+        except (Unsupported, NotInjected) as error:
             self.left_out[planned.kind] = str(error)
-            if not isinstance(error, BeyondKernel):
+            if isinstance(error, Unsupported) and not isinstance(error, BeyondKernel):
                 self.withheld.add(planned.kind)
         else:
             self.done[planned.kind] += 1

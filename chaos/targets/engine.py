@@ -24,6 +24,7 @@ PROJECT, SERVICE, NUMBER = (
 SOURCES = "quorate.sources"  # On an image: the hash of what it was built from.
 BASE_IMAGE, LOCAL_BASE_IMAGE = "python:3.12-slim", "quorate-base:local"
 ANSWER_SECONDS = 60
+PAUSES = 5
 REMOVALS = 10  # Each try removes what the one before had still in use.
 INSTEAD = "--target local needs none of it"
 
@@ -155,8 +156,15 @@ class Engine:
         self._api.restart(container, timeout=timeout_seconds)
 
     def pause(self, container: str) -> None:
-        """Stop its processes where they stand."""
-        self._api.pause(container)
+        """Stop its processes where they stand. One that waits for a disk may take some tries."""
+        for tries_left in reversed(range(PAUSES)):
+            try:
+                self._api.pause(container)
+            except Refused:
+                if not tries_left:
+                    raise
+            else:
+                return
 
     def unpause(self, container: str) -> None:
         """Let its processes go on; nothing happens to one that is not paused."""
