@@ -40,6 +40,7 @@ REQUESTS_MAX = 300_000  # Of a run: a longer one asks more slowly, so that its h
 WELL_SECONDS = 120.0  # Until every process has started anew, on a machine with much else to do.
 DRAIN_SECONDS = 120.0
 LOOK_SECONDS = 0.5
+TRACEBACK = "Traceback (most recent call last)"
 FINISHED = "the soak comes to its end"
 HERE = Place()
 SETTING = Setting(workers=3)
@@ -169,6 +170,7 @@ async def soak(
         lab.say("the checkers read the history")
     has_settled = not lab.expectations
     _expect_faults(lab, injector)
+    _expect_no_riddles(lab, logs)
     evidence = lab.evidence()
     return Soaked(
         seed=seed,
@@ -219,6 +221,13 @@ def _expect_faults(lab: Lab, injector: Injector) -> None:
         f"{injector.done.total()} were; left out at least once: {told or 'none'}",
         is_met=bool(injector.done) and not withheld,
     )
+
+
+def _expect_no_riddles(lab: Lab, logs: Mapping[str, str]) -> None:
+    """Whatever happened to them, nodes said in words of ours what it was."""
+    found = {node: logs.get(node, "").count(TRACEBACK) for node in lab.target.nodes}
+    told = ", ".join(f"{node}: {count}" for node, count in found.items() if count)
+    lab.expect("no node wrote a traceback", told or "none", is_met=not told)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
