@@ -205,8 +205,9 @@ class Promises:
             self._places[event.task_id] = _Place(index, index, event.status)
         elif event.task_id in self._places:
             place = self._places[event.task_id]
+            is_put_back = place.status not in WAITING and event.status in WAITING
             place.status = event.status
-            if event.kind not in _NO_MOVES:
+            if is_put_back or event.kind not in _NO_MOVES:
                 place.moved = index
 
     # Operations.
