@@ -7,7 +7,6 @@ coalesced. A peer that breaks the protocol or takes no answers is cut off; it ha
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -136,13 +135,23 @@ class ServedConnection:
         """The node stops: let the peer go elsewhere, answer what is in flight, close."""
         self._is_leaving = True
         self._outbox.put(frames.packed_push("leaving"))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await asyncio.gather(*self._in_flight.values())
-                await self._outbox.flushed()
-            async with asyncio.timeout(LINGER_SECONDS):
-                await self._ended.wait()
+        answering = asyncio.create_task(self._answer_all())
+        ended = asyncio.create_task(self._ended.wait())  # The peer may go first.
+        try:
+            await asyncio.wait(
+                (answering, ended), timeout=LEAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            await asyncio.wait((ended,), timeout=LINGER_SECONDS)
+        finally:
+            answering.cancel()
+            ended.cancel()
+            await asyncio.gather(answering, ended, return_exceptions=True)
         await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the node is stopping")
+
+    async def _answer_all(self) -> None:
+        """Wait until what is in flight is answered, and the transport has the answers."""
+        await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
+        await self._outbox.flushed()
 
     async def _read(self) -> None:
         try:

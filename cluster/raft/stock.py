@@ -8,6 +8,7 @@ what it must do differently are `Rules`, which `engine.py` and the modules benea
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from abc import abstractmethod
@@ -26,6 +27,18 @@ from cluster.raft.log import Log
 from cluster.raft.plain import CANDIDATE, FOLLOWER, LEADER, PlainState, PrivateState
 
 PYSYNCOBJ_VERSION = "0.3.17"
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Whether what pysyncobj says holds for us.
+
+    It takes every append that came late for one that truncates what was applied. Ours truncates
+    only on a conflict, and one with what is committed stops the node (`following.py`).
+    """
+    return not str(record.msg).startswith("truncating already-applied")
+
+
+logging.getLogger("pysyncobj.syncobj").addFilter(_is_true)
 
 _PRIVATE_METHODS = (
     "_SyncObj__applyLogEntries",

@@ -12,10 +12,14 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from cluster.replica import Replica
+from cluster.settings import ReplicaSettings
+from gateway.connect import LEAVE_SECONDS
 from gateway.connection import AnswerLost, Connection, Unreachable
 from gateway.ids import new_id
 from gateway.problems import KINDS
 from gateway.routes import ROUTES
+from tests.gateway.conftest import serve_replica
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -219,3 +223,27 @@ async def test_the_page_of_the_protocol_names_every_operation() -> None:
     named = set(re.findall(r"`(\w+)`", page.read_text()))
 
     assert not {route.name for route in ROUTES} - named
+
+
+async def test_a_peer_that_goes_while_the_node_stops_is_no_trouble(
+    minority: ReplicaSettings,
+) -> None:
+    """What it had asked has no answer to wait for: the stop neither waits nor fails."""
+    replica = await Replica.start(minority)
+    runner = await serve_replica(replica)
+    is_leaving = asyncio.Event()
+    connection = await Connection.open(
+        f"http://127.0.0.1:{runner.addresses[0][1]}", on_pushed=lambda _pushed: is_leaving.set()
+    )
+    asked = connection.ask("submit", {"type": "t", "data": None})
+    await ask(connection, "cluster")  # Calls begin in order: the other waits for a leader now.
+
+    stopping = asyncio.create_task(runner.cleanup())
+    await is_leaving.wait()
+    await connection.close()
+    async with asyncio.timeout(LEAVE_SECONDS / 2):
+        await stopping
+
+    with pytest.raises(AnswerLost):
+        await asked
+    await replica.stop()
