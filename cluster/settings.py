@@ -13,6 +13,7 @@ from cluster.raft.security import TlsFiles
 LOG_BYTES = 64 * 1024 * 1024
 BACKLOG_COMMANDS = 20_000
 BACKLOG_BYTES = 64 * 1024 * 1024
+SNAPSHOT_ENTRIES = 50_000  # Applied anew in some seconds. ZooKeeper's snapCount is 100,000.
 TAIL_BYTES = 16 * 1024 * 1024
 TAIL_ENTRIES = 10_000
 ELECTION_SECONDS = 0.5  # A follower that hears no leader waits so long, to twice as long.
@@ -35,6 +36,7 @@ class ReplicaSettings:
     memory_bytes_max: int | None = None  # Of the tasks, when this node leads; None: as before.
     segment_bytes: int = SEGMENT_BYTES  # Of the log: it is dropped segment by segment.
     snapshot_bytes: int = LOG_BYTES  # How much new log calls for a snapshot.
+    snapshot_entries: int = SNAPSHOT_ENTRIES  # Or how many entries: each takes time at a start.
     tail_bytes: int = TAIL_BYTES  # How much of the log before a snapshot is kept:
     tail_entries: int = TAIL_ENTRIES  # a follower that lacks no more needs no transfer.
     backlog_commands: int = BACKLOG_COMMANDS  # Proposed here, or taken in by this leader, and not

@@ -29,6 +29,7 @@ from cluster.snapshot_sending import SnapshotSender
 logger = logging.getLogger(__name__)
 
 LOG_GROWTH = 0.5  # New log of less than this share of the last snapshot calls for no other.
+BYTES_AN_ENTRY = 1_000  # Of the last snapshot: a large one is written as seldom as it takes long.
 
 
 class Snapshots:
@@ -57,6 +58,7 @@ class Snapshots:
         self._on_installed = on_installed
         self._loop = asyncio.get_running_loop()
         self._taken_at_bytes = 0
+        self._taken_at_index = machine.applied_index
         self._last_size = 0
         self._taking: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -82,15 +84,23 @@ class Snapshots:
     # Taking.
 
     def consider(self) -> None:
-        """Take a snapshot if the log has grown enough since the last one."""
+        """Take a snapshot if the log has grown enough since the last one.
+
+        By bytes, which bounds the disk, or by entries, which bounds how long the next start takes.
+        """
+        settings, size = self._settings, self._last_size
         grown = self._log.bytes_appended - self._taken_at_bytes
-        if grown > max(self._settings.snapshot_bytes, self._last_size * LOG_GROWTH):
+        entries = self._engine.applied_index - self._taken_at_index
+        if grown > max(settings.snapshot_bytes, size * LOG_GROWTH) or (
+            entries > max(settings.snapshot_entries, size // BYTES_AN_ENTRY)
+        ):
             self.take()
 
     def take(self) -> asyncio.Task[None]:
         """Take a snapshot of what is applied now, unless one is being taken."""
         if self._taking is None or self._taking.done():
             self._taken_at_bytes = self._log.bytes_appended
+            self._taken_at_index = self._engine.applied_index
             self._taking = self._run(self._take())
         return self._taking
 
@@ -172,6 +182,7 @@ class Snapshots:
             remains = self._machine.become(machine)
             reach("snapshot.machine_replaced")
             self._engine.installed(*place)
+            self._taken_at_index = place.log_index
             reach("snapshot.installed")
             self._on_installed(place)
             logger.info("installed a snapshot at %d", place.log_index)

@@ -16,6 +16,7 @@ from cluster.raft.snapshots import MAGIC
 from cluster.raft.storage import Directory, Draft
 from cluster.replica import Replica
 from cluster.watching import From
+from node.waiting import wait_until
 from tests.cluster.conftest import Cluster, MakeCluster, a_task
 
 
@@ -52,6 +53,24 @@ async def test_a_node_restarts_from_its_snapshot_and_the_log_after_it(cluster: M
 
     for task_id in (*before, *after):
         assert (await node.read(GetTask(task_id), min_index=index)).value is not None
+
+
+async def test_many_small_entries_call_for_a_snapshot(cluster: MakeCluster) -> None:
+    """However little they take of the disk: at the next start each would be applied anew."""
+    nodes = await cluster(1, snapshot_entries=20)
+    node = nodes.leader()
+
+    for _ in range(10):
+        await submit(node, 1)
+    few = snapshot_files(nodes, "node1")
+    for _ in range(20):
+        await submit(node, 1)
+
+    async def is_taken() -> bool:
+        return bool(snapshot_files(nodes, "node1"))
+
+    await wait_until(is_taken, what="a snapshot to be taken", timeout_seconds=30)
+    assert not few
 
 
 async def test_older_snapshots_go_once_a_newer_one_is_durable(cluster: MakeCluster) -> None:
