@@ -12,7 +12,7 @@ from chaos.setting import Setting
 from node.waiting import wait_until
 
 PATIENCE_SECONDS = 60.0
-DAMAGED = "is damaged at byte"
+DAMAGED, GOES_ON = "is damaged at byte", "it goes on"
 
 
 async def method(lab: Lab) -> None:
@@ -42,16 +42,16 @@ async def method(lab: Lab) -> None:
 
 
 async def _complaint(lab: Lab, node: str) -> str | None:
-    """What *node* says of its disk when it ends; None if it goes on."""
+    """What *node* says of its disk, each time that it is started; None if it goes on."""
 
-    async def outcome() -> bool:
-        return lab.target.has_ended(node) or lab.lookout.newest[node] is not None
+    async def outcome() -> str | None:
+        lines = lab.target.logs()[node].splitlines()
+        damaged = next((line for line in reversed(lines) if DAMAGED in line), None)
+        return damaged or (GOES_ON if lab.lookout.newest[node] is not None else None)
 
-    await wait_until(outcome, what=f"{node} to start or to end", timeout_seconds=PATIENCE_SECONDS)
-    if not lab.target.has_ended(node):
-        return None
-    lines = lab.target.logs()[node].splitlines()
-    return next((line for line in reversed(lines) if DAMAGED in line), None)
+    what = f"{node} to start or to complain"
+    seen = await wait_until(outcome, what=what, timeout_seconds=PATIENCE_SECONDS)
+    return None if seen == GOES_ON else seen
 
 
 SHEET = Sheet(
