@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.checkers.evidence import Evidence
@@ -38,6 +38,7 @@ class Lab(Injecting):
     """Everything that an experiment works with."""
 
     final: dict[str, str | None] | None = None  # Not known before all was drained.
+    markers: set[str] = field(default_factory=set)  # Tasks of the lab's own: no evidence.
 
     @asynccontextmanager
     async def traffic(
@@ -165,16 +166,16 @@ class Lab(Injecting):
         async with asyncio.timeout(EVENTS_SECONDS):
             while not marker:
                 row = await self.submit(process, self.target.nodes[0])
+                self.markers.add(row.args["id"])
                 marker = row.args["id"] if row.type is Type.OK else ""
             await self.seen(lambda event: event.task_id == marker)
-        self.events = [event for event in self.events if event.task_id != marker]
 
     def evidence(self) -> Evidence:
         """All that this run has left."""
         rows = [row for row in self.recorder.history() if row.process not in (_DRAIN, _MARKER)]
         return Evidence(
             rows=rows,
-            events=self.events,
+            events=[event for event in self.events if event.task_id not in self.markers],
             sights=self.lookout.sights,
             faults=self.faults,
             begun_anew=self.begun_anew,
