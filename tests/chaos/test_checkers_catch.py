@@ -30,13 +30,11 @@ CAUGHT = (
     ("lease-token-reused", "fence"),
     ("parcels-of-another-term", "linearizable"),
     ("read-from-the-round-before", "monotonic"),
-    ("refuse-what-was-forgotten", "linearizable"),
     ("skip-the-fsync", "total queue"),
     ("snapshot-commits-the-log", "replicas"),
     ("submit-ids-forgotten", "total queue"),
     ("tear-is-kept", "total queue"),
     ("vote-for-anyone", "replicas"),
-    ("votes-of-another-term", "total queue"),
 )
 
 # Bugs that the judge sees in a run, and no checker from outside of the same run; and why.
@@ -47,6 +45,7 @@ _UNASKED = "nobody in the simulation asks at that moment for a task that another
 _UNTOLD = "no row tells that a worker or a queue was to get, or to give, nothing"
 _UNPURGED = "nobody purges in these runs"
 _RARE = "the judge itself needs more than eight seeds"
+_SELDOM = "a seed in some ten shows it; which ones changes with all that a node does"
 UNSEEN = {
     "acks-of-another-term": _SLOW,
     "cluster-time-jumps": "leases end early, as they may",
@@ -69,6 +68,7 @@ UNSEEN = {
     "read-back-is-durable": _RARE,
     "read-unapplied": _UNASKED,
     "read-without-a-round": _UNASKED,
+    "refuse-what-was-forgotten": _SELDOM,
     "send-before-sync": _NOT_YET,
     "serve-before-the-no-op": _SLOW,
     "silence-for-ever": "no row tells that a node is taken for silent",
@@ -76,6 +76,7 @@ UNSEEN = {
     "snapshot-clears-the-log": _NOT_YET,
     "stale-terms-unanswered": _SLOW,
     "truncate-without-conflict": _RARE,
+    "votes-of-another-term": _SELDOM,
     "wiped-disk-votes": _NOT_YET,
 }
 
