@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from cluster.applied import AppliedWaiters
 from cluster.backlog import Backlog
 from cluster.barriers import Barriers
 from cluster.caretaking import Caretaker, check_version
+from cluster.core.machine import Machine
 from cluster.crashpoints import reach
 from cluster.dispatching import Dispatcher
 from cluster.errors import ChangeRefused, WireError
@@ -74,14 +76,8 @@ class Participant:
         self._watches = Watches(machine)
         self._backlog = _open_backlog(settings)
         self._proposals = Proposals(self._backlog)
-        self._leading = Leading(
-            driver,
-            machine,
-            backlog=_open_backlog(settings),
-            wall_ms=host.wall_ms,
-            lease_ms=round(settings.lease_seconds * 1000),
-            memory_bytes_max=settings.memory_bytes_max,
-            dispatch=self._dispatch_soon,
+        self._leading = _open_leading(
+            settings, host, driver=driver, machine=machine, dispatch=self._dispatch_soon
         )
         self._caretaker = Caretaker(
             driver, machine, leading=self._leading, newest_version=settings.newest_version
@@ -221,6 +217,25 @@ class Participant:
         self._leading.leader_changed()
         self._barriers.leader_changed()
         self._dispatcher.leader_changed()
+
+
+def _open_leading(
+    settings: ReplicaSettings,
+    host: Host,
+    *,
+    driver: Driver,
+    machine: Machine,
+    dispatch: Callable[[], None],
+) -> Leading:
+    return Leading(
+        driver,
+        machine,
+        backlog=_open_backlog(settings),
+        wall_ms=host.wall_ms,
+        lease_ms=round(settings.lease_seconds * 1000),
+        memory_bytes_max=settings.memory_bytes_max,
+        dispatch=dispatch,
+    )
 
 
 def _open_backlog(settings: ReplicaSettings) -> Backlog:

@@ -22,6 +22,7 @@ async def method(lab: Lab) -> None:
     async with lab.traffic(clients=6):
         await asyncio.sleep(3)
         async with lab.damaged(victim, "log") as place:
+            await lab.lookout.until(f"{victim} is silent", lambda views: views[victim] is None)
             await lab.target.revive(victim)
             lab.say(f"{victim} is started on it")
             complaint = await _complaint(lab, victim)
