@@ -15,6 +15,7 @@ from chaos.report.record import Record
 from chaos.report.strip import strip, writes
 from chaos.report.telling import bites_told, moment, witness_told
 
+STORY_LINES_MAX = 300  # A longer one is folded.
 FAULTS_WITH_LINES_MAX = 8
 SIGNS = {Status.HELD: "✓", Status.BROKEN: "✕", Status.INCONCLUSIVE: "?"}
 
@@ -58,7 +59,10 @@ def timeline(record: Record) -> Html:
         )
         for told in record.story
     ]
-    return section("timeline", "What happened", tag("ol", *lines, class_="story"))
+    story = tag("ol", *lines, class_="story")
+    if len(lines) > STORY_LINES_MAX:  # A soak's: the verdicts are not to stand behind thousands.
+        story = tag("details", tag("summary", f"The story, in {len(lines):,} lines"), story)
+    return section("timeline", "What happened", story)
 
 
 def availability(record: Record) -> Html:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from chaos.report import Record, page
+from chaos.report.sections import STORY_LINES_MAX
 from chaos.report.style import STYLE
 from tests.chaos.sample_records import (
     HOSTILE,
@@ -205,3 +206,16 @@ def test_fifty_times_the_requests_make_no_larger_a_page_than_can_be_seen() -> No
     many = replace(record, evidence=replace(few, rows=rows))
 
     assert len(page(many)) < 2 * len(page(record))
+
+
+def test_a_long_story_is_folded_and_whole() -> None:
+    told = held_record().story[0]
+
+    short, long = (
+        page(replace(held_record(), story=[told._replace(text=f"line {n}") for n in range(count)]))
+        for count in (STORY_LINES_MAX, STORY_LINES_MAX + 1)
+    )
+
+    assert "The story, in" not in short
+    assert f"The story, in {STORY_LINES_MAX + 1} lines" in long
+    assert f"line {STORY_LINES_MAX}</span>" in long
