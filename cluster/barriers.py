@@ -36,6 +36,7 @@ class Barriers:
         self._round: _Round | None = None
         self._asked: dict[int, list[Waiter]] = {}  # Requests to the leader, by number.
         self._requests = 0
+        self._is_due = False
 
     async def index(self, deadline: float) -> int:
         """The index that a read which begins now must see, known by *deadline* (loop's clock).
@@ -81,23 +82,32 @@ class Barriers:
     def advance(self) -> None:
         """Begin, confirm or forward, as far as possible now."""
         engine = self._driver.engine
-        if self._round is not None and engine.has_confirmed(self._round.number):
-            confirmed, self._round = self._round, None
-            for waiter in confirmed.waiters:
-                waiter(confirmed.commit_index)
+        self._end_round()
         if not self._waiting:
             return
         if engine.is_serving:
             if self._round is None:
                 waiters, self._waiting = self._waiting, []
                 self._round = _Round(engine.begin_round(), engine.commit_index, waiters)
-                self._driver.wake()
+                self._end_round()  # One that decides alone has nobody to ask.
         elif engine.leader not in (None, engine.node_id):
             self._ask(str(engine.leader))
 
     def _add(self, waiter: Waiter) -> None:
         self._waiting.append(waiter)
-        self._driver.wake()
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._advance)  # With all that ask in this turn of the loop.
+
+    def _advance(self) -> None:
+        self._is_due = False
+        self.advance()
+
+    def _end_round(self) -> None:
+        if self._round is not None and self._driver.engine.has_confirmed(self._round.number):
+            confirmed, self._round = self._round, None
+            for waiter in confirmed.waiters:
+                waiter(confirmed.commit_index)
 
     def _ask(self, leader: str) -> None:
         self._requests += 1

@@ -13,8 +13,7 @@ from cluster import codec
 from cluster.describing import describe
 from cluster.errors import EntriesGone
 from cluster.raft import membership
-from cluster.raft.engine import REGULAR
-from cluster.raft.log import PLACEHOLDER, Log
+from cluster.raft.log import PLACEHOLDER, REGULAR, Log
 from cluster.raft.membership import CONFIGURATION
 from cluster.raft.segments import Entry
 

@@ -42,6 +42,15 @@ def _send_before_sync(stack: ExitStack) -> None:
     replace(stack, Driver, "_flush", make)
 
 
+@planted(
+    "send-ahead-alone",
+    "what a leader commits by itself leaves only once it is durable",
+    theme="outrun",
+)
+def _send_ahead_alone(stack: ExitStack) -> None:
+    replace(stack, Engine, "may_send_ahead", lambda _original: property(lambda e: e.is_leader))
+
+
 @planted("skip-the-fsync", "D14: a generation is synced before it counts as written")
 def _skip_the_fsync(stack: ExitStack) -> None:
     replace(stack, Disk, "sync", constant(None))

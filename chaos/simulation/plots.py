@@ -150,6 +150,13 @@ def strand(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     yield Fault(at + roll.uniform(0.4, 1.2), "heal", ("isolate",))
 
 
+def outrun(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
+    """One that decides alone loses its power amid a write, while another is catching up with it."""
+    yield Fault(at, "add_member")
+    at += roll.uniform(0.1, 0.4)
+    yield Fault(at, "crash", (names[0], "storage.before_sync", 1, 0.3, "cut_power"))
+
+
 def lose_cache(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     """One dies between write and sync, comes back, and loses its power at its next sync.
 

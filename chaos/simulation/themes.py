@@ -111,6 +111,22 @@ THEMES: dict[str, Theme] = {
             "sync_seconds": ((0.005, 0.02), (0.02, 0.06)),
         },
     ),
+    "outrun": Theme(
+        "who catches up hears of writes sooner than the one disk that decides on them",
+        (plots.outrun,),
+        (1.5, 2.5),
+        {
+            "nodes": (1,),
+            "seconds": (8.0,),
+            "submitters": (6,),
+            "workers": (0,),
+            "pause_seconds": (0.05,),
+            "burst": (1, 4),
+            "payload_bytes": (16,),
+            "latency": ((0.02, 0.03), (0.04, 0.06)),
+            "sync_seconds": ((0.005, 0.02), (0.02, 0.06)),
+        },
+    ),
     "reborn-voters": Theme(
         "who voted begins anew while others still ask for votes in that term",
         (plots.vote_again,),

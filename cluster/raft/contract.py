@@ -11,6 +11,9 @@ from cluster.raft.membership import Configuration
 
 Message = dict[str, Any]
 
+# What a leader says of entries, which is true whether or not its own disk has them already.
+AHEAD = frozenset({"append_entries", "committed"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
@@ -46,7 +49,10 @@ class EngineHooks(Protocol):
     """What the engine asks of its owner. All are called inside `receive` or `tick`."""
 
     def send(self, peer: str, message: Message, *, is_urgent: bool) -> None:
-        """Queue *message* for *peer* behind the log; an urgent one claims nothing of the log."""
+        """Queue *message* for *peer* behind the log, or beside it if it is of those `AHEAD`.
+
+        An urgent one claims nothing of the log and goes at once.
+        """
 
     def apply(self, index: int, term: int, command: bytes | None) -> None:
         """Apply one committed entry; None is one that is not the machine's. Must not raise."""

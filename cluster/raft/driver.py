@@ -1,11 +1,13 @@
-"""Drives the engine on an asyncio loop: what a tick appended is durable before what it sent leaves.
+"""Drives the engine on an asyncio loop: what a tick appended is durable before it is vouched for.
 
     tick  →  what it appended, votes and terms included, becomes one generation of the log
           →  one write and one fdatasync for it, on the log's own thread; the loop goes on
           →  every message of the tick waits until its generation is durable, in order
 
-That is the Ready loop of etcd-io/raft: write, sync, send. pysyncobj counts the leader itself as an
-acknowledgement at once, which is right only because nothing leaves before it is durable, and
+That is the Ready loop of etcd-io/raft: write, sync, send. A leader's entries alone go out while its
+own disk takes them (Ongaro's dissertation, §10.2.1): to send an entry claims nothing. pysyncobj
+counts the leader itself as an acknowledgement at once. That is right only because nobody is told
+before it is true: whatever carries a commit index waits until the write in hand is durable, and
 nothing is applied before it is durable here.
 """
 
@@ -20,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, StorageError, UnsupportedVersion, WireError
-from cluster.raft.contract import EngineSettings, Message, Start, Timing
+from cluster.raft.contract import AHEAD, EngineSettings, Message, Start, Timing
 from cluster.raft.engine import Engine
 from cluster.raft.link import WRITE_BUFFER_BYTES_MAX, Link
 from cluster.raft.log import Generation, Log
@@ -272,6 +274,10 @@ class Driver:
         self._is_writing = True
         self._written_at = self._loop.time()
         generation = self._log.seal()
+        if generation.is_plain and self.engine.may_send_ahead:
+            _deliver([each for each in outbox if each[1]["type"] in AHEAD])
+            outbox = [each for each in outbox if each[1]["type"] not in AHEAD]
+            reach("driver.after_delivery_ahead")
         self._writer = self._loop.run_in_executor(self._log_thread, self._log.write, generation)
         self._writer.add_done_callback(partial(self._written, generation, outbox))
 

@@ -40,6 +40,14 @@ class Electorate(Stock):
         return progress.match_index if self.is_leader and progress is not None else None
 
     @property
+    def may_send_ahead(self) -> bool:
+        """Whether entries may leave before this node's own disk has them.
+
+        Where it decides alone it has committed them as it sends them: who hears that applies them.
+        """
+        return self.is_leader and self.configuration.votes_needed > 1
+
+    @property
     def is_formed(self) -> bool:
         """Whether a majority decides, and is known to know that it does."""
         is_known = self.applied_index >= self._formed_index

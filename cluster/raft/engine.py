@@ -22,6 +22,7 @@ from collections.abc import Callable
 from cluster.crashpoints import reach
 from cluster.errors import BrokenPromise, WireError
 from cluster.raft.contract import EngineSettings, Message
+from cluster.raft.log import REGULAR
 from cluster.raft.replicating import Replicator
 
 _NUMBERS = (
@@ -38,8 +39,6 @@ _NUMBERS = (
 _NUMBER_MAX = 2**62
 _TERM_LEAP_MAX = 1_000_000  # Terms rise by elections: so many take more than a week.
 APPLY_SECONDS = 0.02  # How long one turn of the loop may apply entries.
-
-REGULAR = b"\x00"  # The first byte of an entry that is the machine's; pysyncobj's no-op has 1.
 
 
 class Engine(Replicator):
@@ -160,11 +159,19 @@ class Engine(Replicator):
         if handler is None or progress is None:
             return False  # Forwarding (D8), stock transfers, chunked commands (D18): not here.
         self._check_numbers(peer, message)
+        kind = message["type"]
+        look = _CALLS_IF_CHANGED.get(kind)
+        before = None if look is None else look(self)
         if handler(self, peer, message):
             self.process(progress.node, message)
-            if message["type"] == "append_entries":
+            if kind == "append_entries":
                 self._adopt_configuration_if_changed()
-        return message["type"] != "next_node_idx" or not self._is_idle(peer, message)
+        if look is not None:
+            return look(self) != before
+        return kind != "next_node_idx" or not self._is_idle(peer, message)
+
+    def _followed(self) -> object:
+        return self.term, self.leader, self.is_candidate
 
     def _check_numbers(self, peer: str, message: Message) -> None:
         """One broken member must not push the term out of everyone's reach for good."""
@@ -189,4 +196,10 @@ _RULES: dict[str, Callable[[Engine, str, Message], bool]] = {
     "pre_vote": Engine._rule_pre_vote,
     "pre_vote_granted": Engine._rule_pre_vote_granted,
     "campaign": Engine._rule_campaign,
+}
+
+# Messages that mostly leave things as they are, and what shows that one did not.
+_CALLS_IF_CHANGED: dict[str, Callable[[Engine], object]] = {
+    "heartbeat": Engine._followed,
+    "heartbeat_ack": Engine._confirmed_round,
 }

@@ -30,6 +30,7 @@ from cluster.raft.segments import (
 from cluster.raft.storage import AppendFile, Storage
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+REGULAR = b"\x00"  # The first byte of an entry that is the machine's; pysyncobj's no-op has 1.
 PLACEHOLDER = b"\x01"  # pysyncobj's no-op: stands for an entry whose content a snapshot holds.
 
 
@@ -39,6 +40,7 @@ class Generation(NamedTuple):
     number: int
     segment: str
     frame: bytes
+    is_plain: bool  # Nothing but entries of the machine: no term, vote, truncation or member.
 
 
 class Log:
@@ -171,6 +173,7 @@ class Log:
         starts_segment = self._segment_name is None or self._segment_size >= self._segment_bytes
         records = self._records
         self._records = []
+        is_plain = all(kind == ENTRY and rest[2][:1] == REGULAR for kind, *rest in records)
         if starts_segment:
             records.insert(0, (SEGMENT, VERSION, self._term, self._voted_for))
         frame = encode(self._generation, records)
@@ -184,7 +187,7 @@ class Log:
             max((record[1] for record in records if record[0] == ENTRY), default=0),
         )
         self._sealed_index = self.last_index
-        return Generation(self._generation, self._segment_name, frame)
+        return Generation(self._generation, self._segment_name, frame, is_plain)
 
     def write(self, generation: Generation) -> None:
         """Write *generation* and return once it is durable. Blocks: for the log's own thread."""

@@ -39,8 +39,7 @@ class Replicator(Follower):
 
     def has_confirmed(self, round_number: int) -> bool:
         """Whether a majority has echoed that round or a later one (dissertation, §6.4)."""
-        reached = self._roster.reached_by(self.configuration, self.round, lambda p: p.round)
-        return reached >= round_number
+        return self._confirmed_round() >= round_number
 
     def keep_alive(self) -> None:
         """Tell every follower that this node leads, past a disk that takes its time."""
@@ -161,6 +160,9 @@ class Replicator(Follower):
             progress.round = max(progress.round, message["round"])
             self._note_answer(peer, progress)
         return False
+
+    def _confirmed_round(self) -> int:
+        return self._roster.reached_by(self.configuration, self.round, lambda peer: peer.round)
 
 
 def _take_bytes(entries: list[Entry], bytes_max: int) -> list[Entry]:

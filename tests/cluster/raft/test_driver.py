@@ -13,6 +13,13 @@ from cluster.raft import driver, replicating, wire
 MakeGroup = Callable[[int], Awaitable[Any]]
 
 
+def hold_up_the_disk(member: Any) -> threading.Event:
+    """Have the member's log wait until the event is set, or for as long as a test may take."""
+    synced = threading.Event()
+    member.thread.submit(synced.wait, 30)
+    return synced
+
+
 @pytest.mark.parametrize("size", [1, 3, 5])
 async def test_what_the_leader_appends_is_applied_by_every_member(
     group: MakeGroup, size: int
@@ -70,8 +77,7 @@ async def test_much_that_waits_for_a_slow_disk_reaches_the_others_in_the_end(
         monkeypatch.setattr(owner, name, getattr(owner, name) // 1024)
     members = await group(3)
     leader = await members.leader()
-    synced = threading.Event()
-    leader.thread.submit(synced.wait)
+    synced = hold_up_the_disk(leader)
 
     for number in range(20):  # More than one frame may hold.
         leader.append(bytes([number]) * 4 * 1024)
@@ -110,6 +116,53 @@ async def test_only_an_acknowledgement_that_changes_nothing_calls_for_no_turn(
 
     assert engine.hand_over(peers[0])
     assert engine.receive(peers[0], ack | {"next_node_idx": index + 2})
+
+
+async def test_a_sign_of_life_calls_for_a_turn_only_where_it_tells_something_new(
+    group: MakeGroup,
+) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    one, other = (member.node_id for member in members.followers(leader))
+    engine, term = leader.engine, leader.engine.term
+    echo = {"type": "heartbeat_ack", "from_term": term, "round": engine.begin_round()}
+
+    assert engine.receive(one, dict(echo))  # With it, a majority has echoed the round.
+    assert not engine.receive(other, dict(echo))
+
+    follower = members.members[one]
+    await follower.until(lambda: follower.engine.leader == leader.node_id)
+    beat = {"type": "heartbeat", "from_term": term, "term": term, "round": 1}
+    assert not follower.engine.receive(leader.node_id, dict(beat))
+    newer = beat | {"from_term": term + 1, "term": term + 1}
+    assert follower.engine.receive(other, newer)
+
+
+async def test_entries_leave_before_the_leader_has_them_but_no_word_of_their_commit(
+    group: MakeGroup,
+) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    followers = members.followers(leader)
+    synced = hold_up_the_disk(leader)
+
+    index, _ = leader.append(b"sent ahead")
+    for follower in followers:
+        await leader.until(lambda f=follower: leader.engine.match_index(f.node_id) == index)
+        await follower.turn()
+
+    assert not any(member.applied for member in members.members.values())
+    assert all(follower.engine.commit_index < index for follower in followers)
+    synced.set()
+    for member in members.members.values():
+        await member.until(lambda m=member: m.applied)
+
+
+async def test_a_leader_that_decides_alone_sends_nothing_ahead(group: MakeGroup) -> None:
+    members = await group(1)
+    leader = await members.leader()
+
+    assert not leader.engine.may_send_ahead
 
 
 async def test_all_members_restart_with_what_was_applied(group: MakeGroup) -> None:

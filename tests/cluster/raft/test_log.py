@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import StorageDamaged, StorageError
-from cluster.raft.log import Log
+from cluster.raft.log import REGULAR, Log
+from cluster.raft.membership import CONFIGURATION
 from cluster.raft.storage import Directory
 
 
@@ -106,6 +107,28 @@ def test_a_truncation_during_a_write_does_not_make_the_new_tail_durable(disk: Di
     log.written(generation)
 
     assert log.durable_index == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "is_plain"),
+    [
+        (lambda log: log.add(REGULAR + b"more", 3, 1), True),
+        (lambda log: log.setCurrentTerm(2, "node1"), False),
+        (lambda log: log.deleteEntriesFrom(1), False),
+        (lambda log: log.add(CONFIGURATION, 3, 1), False),
+    ],
+    ids=["entry", "vote", "truncation", "configuration"],
+)
+def test_plain_is_a_generation_of_nothing_but_the_machines_entries(
+    disk: Disk, change: Callable[[Log], None], is_plain: bool
+) -> None:
+    log = disk.reopen(segment_bytes=1)  # Also where it begins a segment, which restates a vote.
+    fill(log, 1, 3)
+
+    log.add(REGULAR + b"one", 3, 1)
+    change(log)
+
+    assert log.seal().is_plain is is_plain
 
 
 def test_segments_are_read_in_order(disk: Disk) -> None:
