@@ -142,12 +142,7 @@ class Steering:
         self._driver.learn(node_id, address)
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS):
-                await self._until(
-                    lambda: (
-                        not engine.is_serving
-                        or (engine.incarnation_of(node_id) and engine.has_caught_up(node_id))
-                    )
-                )
+                await self._until(lambda: not engine.is_serving or engine.has_caught_up(node_id))
         except TimeoutError:
             raise ChangeRefused(
                 f"{node_id} at {address} did not catch up within {CATCH_UP_SECONDS:.0f} s: "

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded, QuorateError
 from gateway.calling_twice import READS, is_repeatable
 from gateway.client_errors import refusal
+from gateway.connection import Answer
 from gateway.connections import LOST, UNREACHED, Connections
 from gateway.urls import parse_urls
 
@@ -65,7 +66,7 @@ class Caller:
         wait: float = 0,
         patience_seconds: float | None = None,
         accepts_503: bool = False,
-    ) -> Object:
+    ) -> Answer:
         """Call the operation until a node answers, which it may put off for *wait* seconds.
 
         Raises:
@@ -87,21 +88,21 @@ class Caller:
             asked = _Asked(name, waiting, extras, wait + ANSWER_SECONDS)
             return await self._ask_around(asked, patience + wait, accepts_503=accepts_503)
 
-    async def _ask_around(self, asked: _Asked, seconds: float, *, accepts_503: bool) -> Object:
-        answer: Object
+    async def _ask_around(self, asked: _Asked, seconds: float, *, accepts_503: bool) -> Answer:
         until = asyncio.get_running_loop().time() + seconds
         may_have_happened = False
         for tries in itertools.count(1):
             url = self.urls[self._current]
-            status, answer = await self._connections.ask(
+            answered = await self._connections.ask(
                 url,
                 asked.name,
                 asked.body,
                 extras=asked.extras,
                 answer_seconds=asked.answer_seconds,
             )
+            status, answer = answered.status, answered.value
             if 0 < status < 400 or (status == 503 and accepts_503):
-                return answer
+                return answered
             if status not in _TRIED_AGAIN:
                 raise refusal(status, answer)
             may_have_happened |= status == LOST and asked.name not in READS

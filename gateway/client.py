@@ -83,7 +83,8 @@ class Client(Pages, Queues, Work):
             submission = task.submission(*args, **kwargs)
         extras = self._extras() | _MINIMAL
         answer = await self._caller.call("submit", submission.body(), extras=extras)
-        return Handle(self, answer["task_id"], is_duplicate="duplicate" in answer)
+        task_id, is_duplicate = answer.value["task_id"], "duplicate" in answer.value
+        return Handle(self, task_id, is_duplicate=is_duplicate, known_index=answer.index)
 
     async def submit_many(self, submissions: Iterable[Submission[R]]) -> list[Handle[R]]:
         """Submit up to 1,000 tasks, all or none; the handles are in their order.
@@ -96,7 +97,8 @@ class Client(Pages, Queues, Work):
             return []
         body = {"tasks": tasks}
         answer = await self._caller.call("submit_batch", body, extras=self._extras())
-        return [Handle(self, task_id) for task_id in answer["task_ids"]]
+        task_ids = answer.value["task_ids"]
+        return [Handle(self, task_id, known_index=answer.index) for task_id in task_ids]
 
     def _extras(self) -> dict[str, str]:
         trace = self._traceparent() if self._traceparent is not None else None

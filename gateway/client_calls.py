@@ -23,9 +23,21 @@ class Calls:
         *,
         wait: float = 0,
         patience_seconds: float | None = None,
+        after_index: int | None = None,
     ) -> Object:
-        """Call any operation of the gateway by its name, as `Caller.call` does."""
-        return await self._caller.call(name, body, wait=wait, patience_seconds=patience_seconds)
+        """Call any operation of the gateway by its name, as `Caller.call` does.
+
+        With *after_index* a read is of any node's own state that is no older than that; without it
+        the read shows all that anyone was told before.
+        """
+        extras: Mapping[str, object] = _NOTHING
+        if after_index is not None:
+            extras = {"consistency": "stale", "min_index": after_index}
+        answer = await self._caller.call(
+            name, body, extras=extras, wait=wait, patience_seconds=patience_seconds
+        )
+        value: Object = answer.value
+        return value
 
     async def _all(
         self, name: str, member: str, filters: Mapping[str, object]

@@ -81,7 +81,8 @@ class Pages(Calls):
 
     async def health(self) -> Object:
         """One node's health page; `status` says "unhealthy" when it has no quorum."""
-        return await self._caller.call("health", accepts_503=True)
+        health: Object = (await self._caller.call("health", accepts_503=True)).value
+        return health
 
     async def events(
         self,

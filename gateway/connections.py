@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from gateway.connection import AnswerLost, Connection, Unreachable
+from gateway.connection import Answer, AnswerLost, Connection, Unreachable
 from gateway.frames import Pushed
 
 UNREACHED = 0
@@ -46,20 +45,20 @@ class Connections:
         *,
         extras: Mapping[str, object],
         answer_seconds: float,
-    ) -> tuple[int, Any]:
-        """One try's status and value; 0 when nobody was reached, 504 when the answer was lost."""
+    ) -> Answer:
+        """One try's answer; its status is 0 when nobody was reached, 504 when it was lost."""
         try:
             connection = await self._connection(url)
             answer = await connection.call(
                 name, body, timeout_seconds=answer_seconds, extras=extras
             )
         except Unreachable as error:
-            return UNREACHED, {"detail": error.reason}
+            return Answer(UNREACHED, {"detail": error.reason}, 0)
         except AnswerLost as error:
-            return LOST, {"detail": error.reason}
+            return Answer(LOST, {"detail": error.reason}, 0)
         if self._leaving:
             self._let_go(connection)
-        return answer.status, answer.value
+        return answer
 
     async def _connection(self, url: str) -> Connection:
         """The open one, or a new one that all who ask for it at this time wait for together."""

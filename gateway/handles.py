@@ -26,11 +26,19 @@ class Handle(Generic[R]):
     A list comes back where a handler returned a tuple; bytes are bytes.
     """
 
-    __slots__ = ("_client", "id", "is_duplicate")
+    __slots__ = ("_client", "_known_index", "id", "is_duplicate")
 
-    def __init__(self, client: Client, task_id: str, *, is_duplicate: bool = False) -> None:
+    def __init__(
+        self,
+        client: Client,
+        task_id: str,
+        *,
+        is_duplicate: bool = False,
+        known_index: int | None = None,
+    ) -> None:
         self.id = task_id
         self.is_duplicate = is_duplicate  # Its id or key had been seen: nothing new was made.
+        self._known_index = known_index  # A state that has it, if one was told.
         self._client = client
 
     def __repr__(self) -> str:
@@ -92,9 +100,25 @@ class Handle(Generic[R]):
             left = until - loop.time()
 
     async def _look(self, wait: float, *, patience_seconds: float | None = None) -> Object:
-        return await self._client.call(
-            "task", {"id": self.id}, wait=wait, patience_seconds=patience_seconds
+        """The task at its end, or as it is when the time is up.
+
+        What completed stays so: whoever knows of the task may say it, and the leader is not asked.
+        Other ends can be undone by a retry. A node that has told nothing may be cut off from the
+        others, so the next one asks the leader.
+        """
+        task = await self._client.call(
+            "task",
+            {"id": self.id},
+            wait=wait,
+            patience_seconds=patience_seconds,
+            after_index=self._known_index,
         )
+        self._known_index = None
+        if task["status"] in NO_RESULTS:
+            return await self._client.call(
+                "task", {"id": self.id}, patience_seconds=patience_seconds
+            )
+        return task
 
     async def cancel(self) -> Object:
         """Cancel it if it waits, ask its worker to if it runs; returns the task."""
@@ -102,4 +126,5 @@ class Handle(Generic[R]):
 
     async def retry(self) -> Object:
         """Put it back, once it has failed, was cancelled or has expired; returns the task."""
+        self._known_index = None
         return await self._client.retry(self.id)

@@ -89,9 +89,13 @@ class Electorate(Stock):
         self._adopt_configuration()
 
     def has_caught_up(self, peer: str) -> bool:
-        """Whether *peer* holds all that is committed."""
-        match = self.match_index(peer)
-        return match is not None and match >= self.commit_index
+        """Whether *peer* is linked and keeps up with this leader's log."""
+        progress = self._roster.get(peer)
+        if not self.is_leader or progress is None or not progress.is_linked:
+            return False
+        return progress.has_caught_up(
+            self.log.last_index, now=self.clock(), seconds=self.timing.election_min
+        )
 
     def incarnation_of(self, peer: str) -> str | None:
         """What *peer*'s greeting said of its disk, while it is linked."""
@@ -202,7 +206,7 @@ class Electorate(Stock):
                 reach("engine.before_unbinding")
                 self.change(self.configuration.with_member(member._replace(incarnation="")))
                 return
-            if self.match_index(member.id) == self.log.last_index:
+            if self.has_caught_up(member.id):
                 bound = member._replace(incarnation=incarnation)
                 reach("engine.before_binding")
                 self.change(self.configuration.with_member(bound))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, ItemsView
 from typing import Any
 
@@ -12,6 +13,8 @@ class Progress:
     """One other node. Indexes and rounds are of use to a leader only."""
 
     __slots__ = (
+        "_goal",
+        "_goal_set_at",
         "held_index",
         "incarnation",
         "is_linked",
@@ -29,12 +32,32 @@ class Progress:
         self.match_index = 0  # Up to here it certainly holds this leader's log.
         self.held_index = 0  # The most that it ever acknowledged in this term.
         self.round = 0  # The newest round of heartbeats that it echoed.
+        self._goal = 0  # What a round of catching up is to bring it.
+        self._goal_set_at = -math.inf
+
+    def forget(self) -> None:
+        """Know nothing of its log."""
+        self.match_index = self.held_index = self.round = self._goal = 0
+        self._goal_set_at = -math.inf
 
     def acknowledged(self, index: int) -> None:
         """Note that it holds the log up to *index*; neither number falls on one link (D2)."""
         self.match_index = max(self.match_index, index)
         self.held_index = max(self.held_index, index)
         self.next_index = max(self.next_index, index + 1)
+
+    def has_caught_up(self, last_index: int, *, now: float, seconds: float) -> bool:
+        """Whether it has all of the log, or keeps up with it. To be asked again and again.
+
+        A log that grows all the time is never held whole. So what it has at one moment is a round,
+        the next one begins with that one's end, and whoever needs less than *seconds* for a round
+        keeps up (dissertation, §4.2.1).
+        """
+        if self.match_index < self._goal:
+            return False
+        took = now - self._goal_set_at
+        self._goal, self._goal_set_at = last_index, now
+        return self.match_index >= last_index or took < seconds
 
 
 class Roster:
@@ -83,7 +106,7 @@ class Roster:
         progress = self._known(peer, next_index)
         if progress.incarnation != incarnation:
             progress.incarnation = incarnation
-            progress.match_index = progress.held_index = progress.round = 0
+            progress.forget()
             progress.next_index = next_index
         elif progress.held_index:
             # Its disk may have lied: on a new link it is asked anew how far it goes.
@@ -105,7 +128,7 @@ class Roster:
         """Begin a term as its leader: nothing is known of anyone's log yet."""
         for progress in self._all.values():
             progress.next_index = next_index
-            progress.match_index = progress.held_index = progress.round = 0
+            progress.forget()
 
     def reached_by(
         self, configuration: Configuration, own: int, value: Callable[[Progress], int]
