@@ -123,6 +123,46 @@ async def test_the_wait_is_on_the_server() -> None:
     assert seen[0] == {"id": "an id", "wait": 0.25}
 
 
+class Watched(Client):
+    """A client that keeps how fresh the states had to be that it read."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked: list[int | None] = []
+
+    async def call(self, *given: Any, after_index: int | None = None, **named: Any) -> Any:
+        self.asked.append(after_index)
+        return await super().call(*given, after_index=after_index, **named)
+
+
+async def test_a_result_of_one_s_own_task_is_asked_of_no_leader(url: str, queue: str) -> None:
+    async with Watched(url) as client:
+        handle = await client.submit(resize.using(queue=queue), "a.png")
+        given = await lease(client, queue)
+        await client.complete(given["id"], given["lease_token"], b"pixels")
+        client.asked.clear()
+
+        assert await handle.result() == b"pixels"
+
+        (index,) = client.asked
+        assert index is not None
+        assert 0 < index <= (await client.cluster())["applied_index"]
+
+
+async def test_that_there_is_no_result_is_said_by_the_leader(url: str, queue: str) -> None:
+    async with Watched(url) as client:
+        handle = await client.submit(resize.using(queue=queue), "a.png")
+        await handle.cancel()
+        client.asked.clear()
+
+        with pytest.raises(TaskCancelled):
+            await handle.result()
+
+        known, confirmed = client.asked
+        assert known is not None
+        assert confirmed is None
+
+
 async def test_a_task_that_nobody_can_be_asked_about_is_a_timeout(free_port: int) -> None:
     async with Client(f"http://127.0.0.1:{free_port}") as client:
         with pytest.raises(TimeoutError, match="could not be asked about") as timeout:
