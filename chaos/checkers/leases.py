@@ -20,6 +20,7 @@ from cluster.core.ready import AGEING_MS
 _ENDS_LEASE = frozenset(
     {"completed", "failed", "cancelled", "expired", "retrying", "released", "removed"}
 )
+_SETTLES = frozenset({"complete", "fail", "release"})
 
 
 def fence(evidence: Evidence) -> Verdict:
@@ -27,11 +28,14 @@ def fence(evidence: Evidence) -> Verdict:
     newest = 0
     token_of: dict[str, Event] = {}
     completed: dict[str, Event] = {}
+    ended: dict[tuple[str, int], list[Event]] = defaultdict(list)
     leases = 0
     for event in evidence.events:
         token, task_id = event.lease_token, event.task_id
         if token is None or task_id is None:
             continue
+        if event.kind in _ENDS_LEASE:
+            ended[task_id, event.index].append(event)
         if event.kind == "leased":
             leases += 1
             if token <= newest:
@@ -45,12 +49,15 @@ def fence(evidence: Evidence) -> Verdict:
                 why = f"task {task_id} was completed under {token}, not {leased.lease_token}"
                 return broken(leases, why, leased, event)
     for row in evidence.rows:
-        if row.f != "complete" or row.type is not Type.OK or row.value.get("duplicate"):
+        if row.f not in _SETTLES or row.type is not Type.OK or row.value.get("duplicate"):
             continue
-        settled = completed.get(row.args["id"])
-        if settled is not None and settled.lease_token != row.args["lease_token"]:
-            why = f"a completion under lease {row.args['lease_token']} was accepted as another's"
-            return broken(leases, why, row, settled)
+        task_id, token = row.args["id"], row.args["lease_token"]
+        by_it = ended.get((task_id, row.index), [])  # At the index that the answer carried.
+        if row.f == "complete" and task_id in completed:
+            by_it = [completed[task_id]]
+        if by_it and all(event.lease_token != token for event in by_it):
+            why = f"{row.f} under lease {token} was accepted as another's"
+            return broken(leases, why, row, by_it[0])
     return held(leases) if leases else inconclusive(0, "nothing was leased")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,18 @@ def _token_reused(run: Any) -> dict[str, Any]:
 def _late_token_completes(run: Any) -> dict[str, Any]:
     at = run.first("completed")
     return _with_event(run, at, lease_token=run.events[at].lease_token - 1)
+
+
+def _late_token(run: Any, f: str) -> dict[str, Any]:
+    """What ended a lease was asked for under an older one."""
+    ended = {(event.task_id, event.index) for event in run.events if event.lease_token}
+    at = next(
+        at
+        for at, row in enumerate(run.rows)
+        if row.f == f and row.type is Type.OK and (row.args["id"], row.index) in ended
+    )
+    args = run.rows[at].args
+    return _with_row(run, at, args={**args, "lease_token": args["lease_token"] - 1})
 
 
 def _leased_while_leased(run: Any) -> dict[str, Any]:
@@ -216,6 +229,8 @@ PLANTED: dict[str, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     "two completions are told": ("complete once", _two_completions_told),
     "a token is reused": ("fence", _token_reused),
     "a late token completes": ("fence", _late_token_completes),
+    "a late token fails": ("fence", partial(_late_token, f="fail")),
+    "a late token releases": ("fence", partial(_late_token, f="release")),
     "two leases at once": ("lease", _leased_while_leased),
     "a task jumps the queue": ("order and priority", _jumped_the_queue),
     "what was completed waits again": ("transitions", _from_completed_back),
