@@ -88,7 +88,7 @@ class Barriers:
         if engine.is_serving:
             if self._round is None:
                 waiters, self._waiting = self._waiting, []
-                self._round = _Round(engine.begin_round(), engine.commit_index, waiters)
+                self._round = _Round(engine.begin_round(), engine.certain_index, waiters)
                 self._end_round()  # One that decides alone has nobody to ask.
         elif engine.leader not in (None, engine.node_id):
             self._ask(str(engine.leader))
@@ -101,7 +101,8 @@ class Barriers:
 
     def _advance(self) -> None:
         self._is_due = False
-        self.advance()
+        if not self._driver.is_stopped:
+            self.advance()
 
     def _end_round(self) -> None:
         if self._round is not None and self._driver.engine.has_confirmed(self._round.number):

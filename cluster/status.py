@@ -91,7 +91,7 @@ class View:
             role=self._role(),
             term=engine.term,
             leader=engine.leader,
-            commit_index=engine.commit_index,
+            commit_index=engine.certain_index,
             applied_index=engine.applied_index,
             members=tuple(self._member(member) for member in engine.configuration.members),
             has_quorum=self._has_quorum(),

@@ -203,8 +203,8 @@ class Steering:
         await self._until_sure()
         index, term = engine.change(changed(engine.configuration))
         self._driver.wake()
-        await self._until(lambda: engine.commit_index >= index or engine.term != term)
-        if engine.log.term_at(index) != term or engine.commit_index < index:
+        await self._until(lambda: engine.certain_index >= index or engine.term != term)
+        if engine.log.term_at(index) != term or engine.certain_index < index:
             raise OutcomeUnknown("leadership changed before the change was committed")
 
     # Between nodes.

@@ -17,6 +17,7 @@ R = TypeVar("R")
 
 FINAL = frozenset({"completed", *NO_RESULTS})
 WAIT_SECONDS = 30.0  # How long one call waits on the server; then it asks again.
+UNLED_SECONDS = 5.0  # How long a node is waited for that may have lost its leader.
 LATE_SECONDS = 1.0  # An answer may be later than the time that the server was given.
 
 
@@ -106,18 +107,20 @@ class Handle(Generic[R]):
         Other ends can be undone by a retry. A node that has told nothing may be cut off from the
         others, so the next one asks the leader.
         """
+        known_index, self._known_index = self._known_index, None
+        if known_index is None or not wait:
+            return await self._client.call(
+                "task", {"id": self.id}, wait=wait, patience_seconds=patience_seconds
+            )
         task = await self._client.call(
             "task",
             {"id": self.id},
-            wait=wait,
+            wait=min(wait, UNLED_SECONDS),
             patience_seconds=patience_seconds,
-            after_index=self._known_index,
+            after_index=known_index,
         )
-        self._known_index = None
         if task["status"] in NO_RESULTS:
-            return await self._client.call(
-                "task", {"id": self.id}, patience_seconds=patience_seconds
-            )
+            return await self._client.task(self.id)
         return task
 
     async def cancel(self) -> Object:

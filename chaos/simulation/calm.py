@@ -32,6 +32,7 @@ class Calm:
         self._nodes: dict[str, float] = {}
         self._pairs: dict[frozenset[str], float] = {}
         self._leading_since: dict[str, float] = {}
+        self._electorates: dict[str, tuple[tuple[str, ...], float]] = {}
 
     def disturb(self, name: str, *, until: float = 0.0) -> None:
         """Note that *name* is in trouble now, or will have been until a moment to come."""
@@ -76,8 +77,16 @@ class Calm:
         if len(heard) > len(members) // 2:
             return 0.0
         changes = [self._nodes.get(name, 0.0) for name in members]
+        changes += [self._leading_since[leader.name], self._same_members_since(leader, members)]
         changes += [at for pair, at in self._pairs.items() if leader.name in pair]
         return max(0.0, self._world.now - max(changes))
+
+    def _same_members_since(self, leader: SimulatedNode, members: Collection[str]) -> float:
+        """Since when, at the latest, *leader* has gone by these: with others it had a majority."""
+        known = self._electorates.get(leader.name)
+        if known is None or known[0] != tuple(members):
+            known = self._electorates[leader.name] = (tuple(members), self._world.now)
+        return known[1]
 
     def _is_sane(self, node: SimulatedNode) -> bool:
         return node.is_serving and self._is_settled(self._nodes.get(node.name))

@@ -93,7 +93,7 @@ class Driver:
         self._is_writing = False
         self._written_at = 0.0
         self._scheduled: asyncio.Handle | None = None  # The turn that was asked for.
-        self._is_stopped = False
+        self.is_stopped = False  # Or has failed: nothing is said or applied any more.
         self._writer: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._addresses = dict(addresses)
@@ -128,7 +128,7 @@ class Driver:
 
     async def stop(self) -> None:
         """Stop ticking, finish the write in hand, close the links and the log."""
-        self._is_stopped = True
+        self.is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
         if self._writer is not None:
@@ -138,7 +138,7 @@ class Driver:
 
     def wake(self) -> None:
         """Have the engine tick in this turn of the loop, once, however often this is called."""
-        if self._scheduled is None and not self._is_stopped:
+        if self._scheduled is None and not self.is_stopped:
             self._scheduled = self._loop.call_soon(self.turn)
 
     @property
@@ -174,7 +174,7 @@ class Driver:
         self.wake()
 
     def frame_received(self, link: Link, channel: Channel, content: Any) -> None:
-        if self._is_stopped:
+        if self.is_stopped:
             return
         if channel in (Channel.REPLICA, Channel.SNAPSHOT):
             self._hooks.peer_message(link.peer, channel, content)
@@ -237,6 +237,8 @@ class Driver:
     # The loop.
 
     def _on_timer(self) -> None:
+        if self.is_stopped:
+            return  # One that has failed is to be missed.
         self._timer = self._loop.call_later(self._timing.heartbeat / 3, self._on_timer)
         if self._is_writing and self._loop.time() - self._written_at > self._timing.heartbeat:
             self.engine.keep_alive()
@@ -247,7 +249,7 @@ class Driver:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-        if self._is_stopped:
+        if self.is_stopped:
             return
         try:
             reach("driver.before_tick")
@@ -310,7 +312,7 @@ class Driver:
 
     def fail(self, error: BaseException) -> None:
         """Stop this node: going on would risk a promise."""
-        self._is_stopped = True
+        self.is_stopped = True
         self._hooks.failed(error)
 
 

@@ -1,8 +1,8 @@
 """The consensus engine: pysyncobj as a sans-I/O core, with the rules that make it safe.
 
 It knows no socket, file or timer: messages go in by `receive`, come out by the hook `send`, and
-`tick` does what the time asks for. Its driver makes what a tick appended durable before what the
-tick sent may leave. The engine is built in six storeys, each a class on the one below:
+`tick` does what the time asks for. Its driver makes what a tick appended durable before anything
+may leave that vouches for it. The engine is built in six storeys, each a class on the one below:
 
     Stock       pysyncobj's state under plain names             stock.py, plain.py
     Electorate  who counts, and how far each one's log goes     electorate.py
@@ -78,6 +78,14 @@ class Engine(Replicator):
             Its index and term: whatever is applied at that index with another term is not it.
         """
         return self._append(REGULAR + command)
+
+    @property
+    def certain_index(self) -> int:
+        """Up to here the log is committed, and on this disk.
+
+        `commit_index` may be ahead of what is so: a leader is counted before its disk has answered.
+        """
+        return min(self.commit_index, self.log.durable_index)
 
     @property
     def has_work(self) -> bool:

@@ -29,6 +29,12 @@ class Replicator(Follower):
         self._sent_commit = 0
         super().__init__(settings)
 
+    def link_up(self, peer: str, incarnation: str) -> None:
+        """As the leader, ask *peer* at once for what was asked, or was lost, while it was away."""
+        super().link_up(peer, incarnation)
+        if self.is_leader and peer in self._roster.active():
+            self._send_heartbeat(peer)
+
     def begin_round(self) -> int:
         """Ask every follower whether this node still leads; `has_confirmed` tells."""
         self.round += 1
@@ -39,7 +45,7 @@ class Replicator(Follower):
 
     def has_confirmed(self, round_number: int) -> bool:
         """Whether a majority has echoed that round or a later one (dissertation, §6.4)."""
-        return self._confirmed_round() >= round_number
+        return self.is_leader and self._confirmed_round() >= round_number
 
     def keep_alive(self) -> None:
         """Tell every follower that this node leads, past a disk that takes its time."""

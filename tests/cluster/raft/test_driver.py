@@ -118,6 +118,32 @@ async def test_only_an_acknowledgement_that_changes_nothing_calls_for_no_turn(
     assert engine.receive(peers[0], ack | {"next_node_idx": index + 2})
 
 
+async def test_a_round_is_asked_for_again_where_a_link_comes_back(group: MakeGroup) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    one, other = members.followers(leader)
+    await members.stop(other.node_id)
+    link = leader.driver.mesh.links[one.node_id]
+    link.abort()
+
+    number = leader.engine.begin_round()  # Said into nothing.
+    await link.wait_closed()
+    assert not leader.engine.has_confirmed(number)
+
+    await leader.until(lambda: leader.engine.has_confirmed(number))
+
+
+async def test_one_that_leads_no_more_has_confirmed_nothing(group: MakeGroup) -> None:
+    members = await group(1)
+    leader = await members.leader()
+    number = leader.engine.begin_round()
+    assert leader.engine.has_confirmed(number)
+
+    leader.engine.step_down(leader.engine.term + 1)
+
+    assert not leader.engine.has_confirmed(number)
+
+
 async def test_a_sign_of_life_calls_for_a_turn_only_where_it_tells_something_new(
     group: MakeGroup,
 ) -> None:
@@ -152,6 +178,7 @@ async def test_entries_leave_before_the_leader_has_them_but_no_word_of_their_com
         await follower.turn()
 
     assert not any(member.applied for member in members.members.values())
+    assert leader.engine.certain_index < index  # What reads wait for.
     assert all(follower.engine.commit_index < index for follower in followers)
     synced.set()
     for member in members.members.values():
