@@ -172,6 +172,7 @@ class Simulation:
             if self.world.now >= deadline:
                 what = operator.orders[-1] if operator.orders else "nothing"
                 self.judge.broken("members change after the heal", f"{what}")
+                break
             self._run_until(self.world.now + 0.2)
         for node in list(self.cluster.nodes):
             if not self.judge.members.include(node.name):

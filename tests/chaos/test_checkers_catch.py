@@ -31,6 +31,7 @@ CAUGHT = (
     ("parcels-of-another-term", "linearizable"),
     ("read-from-the-round-before", "monotonic"),
     ("refuse-what-was-forgotten", "linearizable"),
+    ("send-ahead-alone", "replicas"),
     ("skip-the-fsync", "total queue"),
     ("snapshot-commits-the-log", "replicas"),
     ("submit-ids-forgotten", "total queue"),
