@@ -106,9 +106,15 @@ def figure_eight(at: float, names: list[str], roll: Dice) -> Iterator[Fault]:
     second, follower = sorted(others)  # Of two that stand at once the lower one is let go first.
     yield Fault(at, "change_leader", (first,))
     at += roll.uniform(0.3, 0.6)
-    back = roll.uniform(0.2, 0.4)
-    yield Fault(at, "crash", (first, "driver.after_durable", 1, back, "kill"))
-    yield Fault(at + 0.03, "crash", (second, "driver.after_durable", 2, 2.0, "kill"))
+    back = roll.uniform(0.4, 0.6)
+    # Entries leave before the own disk has them: so it is cut off, and that is known at its death.
+    yield Fault(at, "isolate", (first,))
+    yield Fault(at + 0.03, "crash", (first, "driver.after_durable", 1, back, "kill"))
+    at += 0.25
+    yield Fault(at, "heal", ("isolate",))
+    for other in others:
+        yield Fault(at + 0.01, "reset", (first, other))
+    yield Fault(at + 0.02, "crash", (second, "driver.after_durable", 2, 2.0, "kill"))
     # Its vote is one generation, the entry another; with the third the new term would come.
     yield Fault(at + 0.15, "crash", (follower, "driver.before_generation", 3, 1.0, "kill"))
     yield Fault(at + 0.15, "crash", (first, "engine.after_apply", 1, 3.0, "kill"))

@@ -28,8 +28,15 @@ from cluster.core.commands import (
 )
 from cluster.core.invariants import check
 from cluster.core.machine import Machine
-from cluster.core.model import Backoff, Lease, NewTask, Policy, TaskStatus
-from cluster.core.queries import Count, GetWorker, WorkerLeases
+from cluster.core.model import (
+    DELIVERIES_KILLED_MAX,
+    Backoff,
+    Lease,
+    NewTask,
+    Policy,
+    TaskStatus,
+)
+from cluster.core.queries import Count, GetTask, GetWorker, WorkerLeases
 from node.actions import Ask, Description, Joined, MoveOn, Start, Stop
 from node.outcomes import Completed, Failed
 from node.session import Session
@@ -279,7 +286,8 @@ class Worker(RuleBasedStateMachine):
                 break
         assert self.is_done()
         for task_id in (f"t{number}" for number in range(1, self.submitted + 1)):
-            assert self.cluster.completions[task_id] == 1 or task_id in self.cancelled
+            is_done = self.cluster.completions[task_id] == 1 or task_id in self.cancelled
+            assert is_done or self.is_given_up(task_id)
         worker = self.cluster.machine.state.space("default").workers[self.session.worker_id]
         assert worker.asked == SLOTS, "no slot was lost on the way"
         self.session.drain()
@@ -299,9 +307,15 @@ class Worker(RuleBasedStateMachine):
 
     def is_done(self) -> bool:
         counts = dict(self.cluster.machine.answer(Count()).by_status)
-        done = counts[TaskStatus.COMPLETED] + counts[TaskStatus.CANCELLED]
+        ends = (TaskStatus.COMPLETED, TaskStatus.CANCELLED, TaskStatus.FAILED)
+        done = sum(counts[end] for end in ends)
         is_quiet = self.offered_by is not None and not self.asks and not self.answers
         return done == self.submitted and self.session.is_idle and is_quiet
+
+    def is_given_up(self, task_id: str) -> bool:
+        """Whether it failed because one session after the other ended that it was leased to."""
+        task = self.cluster.machine.answer(GetTask(task_id))
+        return task is not None and f"lost {DELIVERIES_KILLED_MAX} times" in (task.error or "")
 
 
 TestWorker = Worker.TestCase
