@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cluster.errors import StorageError
 from cluster.raft import driver, replicating, wire
 
 MakeGroup = Callable[[int], Awaitable[Any]]
@@ -116,6 +117,20 @@ async def test_only_an_acknowledgement_that_changes_nothing_calls_for_no_turn(
 
     assert engine.hand_over(peers[0])
     assert engine.receive(peers[0], ack | {"next_node_idx": index + 2})
+
+
+async def test_a_leader_that_has_failed_is_followed_no_longer(group: MakeGroup) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    one, other = members.followers(leader)
+    synced = hold_up_the_disk(leader)
+    leader.append(b"on its way to a disk that fails")
+    await leader.turn()
+
+    leader.driver.fail(StorageError("the disk is gone"))
+
+    await one.until(lambda: one.engine.is_leader or other.engine.is_leader)
+    synced.set()
 
 
 async def test_a_round_is_asked_for_again_where_a_link_comes_back(group: MakeGroup) -> None:
