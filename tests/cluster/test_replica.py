@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,26 @@ async def test_a_read_on_any_node_sees_every_earlier_write(cluster: MakeCluster)
             for reader in nodes.replicas.values():
                 answered = await reader.read(GetTask(command.tasks[0].id))
                 assert answered.value is not None
+
+
+async def test_a_read_does_not_wait_for_the_disk_of_a_leader(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    leader = nodes.leader()
+    engine = leader._engine
+    synced = threading.Event()
+    leader._log_thread.submit(synced.wait, 30)
+
+    async def is_ahead() -> bool:
+        return engine.commit_index > engine.certain_index
+
+    writing = asyncio.create_task(leader.propose(a_task()))
+    await wait_until(is_ahead, what="the others to hold it", timeout_seconds=10)
+
+    answered = await leader.read(Count(), timeout_seconds=2)
+
+    assert answered.index < engine.commit_index
+    synced.set()
+    await writing
 
 
 async def test_many_proposals_at_once_are_each_answered_with_their_own_reply(
