@@ -9,7 +9,7 @@ at once. A read may always be asked for again, so whatever goes wrong is answere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from cluster.errors import NoQuorum, Overloaded, WireError
@@ -17,13 +17,21 @@ from cluster.raft.driver import Driver
 
 WAITING_MAX = 20_000  # Of peers' requests: each asks for all its readers at once.
 
-Waiter = Callable[[int], object]  # Called with the index, once.
+
+class _Peer(NamedTuple):
+    """A node that asked for its readers."""
+
+    name: str
+    request: int
+
+
+_Reader = asyncio.Future[int] | _Peer
 
 
 class _Round(NamedTuple):
     number: int
-    commit_index: int
-    waiters: list[Waiter]
+    at_index: int
+    readers: list[_Reader]
 
 
 class Barriers:
@@ -32,9 +40,9 @@ class Barriers:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[Waiter] = []
+        self._waiting: dict[_Reader, None] = {}
         self._round: _Round | None = None
-        self._asked: dict[int, list[Waiter]] = {}  # Requests to the leader, by number.
+        self._asked: dict[int, list[_Reader]] = {}  # Requests to the leader, by number.
         self._requests = 0
         self._is_due = False
 
@@ -45,12 +53,14 @@ class Barriers:
             NoQuorum: no leader confirmed one in time.
         """
         future: asyncio.Future[int] = self._loop.create_future()
-        self._add(lambda index: None if future.done() else future.set_result(index))
+        self._add(future)
         try:
             async with asyncio.timeout_at(deadline):
                 return await future
         except TimeoutError:
             raise NoQuorum("no leader confirmed the read in time") from None
+        finally:
+            self._waiting.pop(future, None)
 
     def message(self, peer: str, content: list[Any]) -> None:
         """Take what *peer* asks or answers.
@@ -61,23 +71,28 @@ class Barriers:
         """
         match content:
             case ["read", int(request)]:
-                if len(self._waiting) >= WAITING_MAX:
+                if sum(type(reader) is _Peer for reader in self._waiting) >= WAITING_MAX:
                     raise Overloaded(f"{peer} asks on without waiting for {WAITING_MAX} answers")
-                self._add(lambda index: self._driver.tell(peer, ["read_at", request, index]))
+                self._add(_Peer(peer, request))
             case ["read_at", int(request), int(index)]:
-                for waiter in self._asked.pop(request, ()):
-                    waiter(index)
+                self._tell(self._asked.pop(request, ()), index)
             case _:
                 raise WireError(f"a request to read cannot be understood: {content!r:.80}")
 
     def leader_changed(self) -> None:
         """Ask anew: the leader, its term or the link to it is another."""
-        if self._round is not None:
-            self._waiting.extend(self._round.waiters)
-            self._round = None
-        for waiters in self._asked.values():
-            self._waiting.extend(waiters)
+        asked = list(self._asked.values())
         self._asked.clear()
+        if self._round is not None:
+            asked.append(self._round.readers)
+            self._round = None
+        for readers in asked:
+            self._waiting |= {reader: None for reader in readers if not _has_gone(reader)}
+
+    def link_down(self, peer: str) -> None:
+        """Forget what *peer* asked: it asks again over its next link."""
+        for reader in [r for r in self._waiting if type(r) is _Peer and r.name == peer]:
+            del self._waiting[reader]
 
     def advance(self) -> None:
         """Begin, confirm or forward, as far as possible now."""
@@ -87,14 +102,14 @@ class Barriers:
             return
         if engine.is_serving:
             if self._round is None:
-                waiters, self._waiting = self._waiting, []
-                self._round = _Round(engine.begin_round(), engine.certain_index, waiters)
+                readers = self._take_waiting()
+                self._round = _Round(engine.begin_round(), engine.certain_index, readers)
                 self._end_round()  # One that decides alone has nobody to ask.
         elif engine.leader not in (None, engine.node_id):
             self._ask(str(engine.leader))
 
-    def _add(self, waiter: Waiter) -> None:
-        self._waiting.append(waiter)
+    def _add(self, reader: _Reader) -> None:
+        self._waiting[reader] = None
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._advance)  # With all that ask in this turn of the loop.
@@ -107,10 +122,25 @@ class Barriers:
     def _end_round(self) -> None:
         if self._round is not None and self._driver.engine.has_confirmed(self._round.number):
             confirmed, self._round = self._round, None
-            for waiter in confirmed.waiters:
-                waiter(confirmed.commit_index)
+            self._tell(confirmed.readers, confirmed.at_index)
+
+    def _tell(self, readers: Iterable[_Reader], index: int) -> None:
+        for reader in readers:
+            if isinstance(reader, _Peer):
+                self._driver.tell(reader.name, ["read_at", reader.request, index])
+            elif not reader.done():
+                reader.set_result(index)
+
+    def _take_waiting(self) -> list[_Reader]:
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
 
     def _ask(self, leader: str) -> None:
         self._requests += 1
         if self._driver.tell(leader, ["read", self._requests]):
-            self._asked[self._requests], self._waiting = self._waiting, []
+            self._asked[self._requests] = self._take_waiting()
+
+
+def _has_gone(reader: _Reader) -> bool:
+    return not isinstance(reader, _Peer) and reader.done()

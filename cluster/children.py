@@ -32,14 +32,19 @@ async def run(work: Callable[[], None], *, what: str) -> None:
     with warnings.catch_warnings():
         # Python warns of forking beside threads: the child runs no lock that they may hold.
         warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError as error:
+            raise StorageError(f"{what} could not be written: {error.strerror}") from error
     if child == 0:
         _be_the_child(work, parent)
     try:
         status = await _ended(child)
-    except asyncio.CancelledError:
+    except BaseException as error:
         os.kill(child, signal.SIGKILL)
         _reap(child)
+        if isinstance(error, OSError):
+            raise StorageError(f"{what} could not be written: {error.strerror}") from error
         raise
     if status != 0:
         raise StorageError(f"{what} could not be written: the child ended with status {status}")

@@ -16,6 +16,7 @@ from cluster.errors import WireError
 from cluster.leading import NOBODY, Handed, Leading
 from cluster.proposals import Parcel, Proposals
 from cluster.raft.driver import Driver
+from cluster.raft.link import Link
 
 _REFUSED_SECONDS = 0.05
 _EXPIRY_SECONDS = 0.1  # How finely timeouts are kept.
@@ -37,6 +38,7 @@ class Dispatcher:
         self._pause: asyncio.TimerHandle | None = None  # Until the leader is handed parcels again.
         self._expiry: asyncio.TimerHandle | None = None  # While any proposal is open.
         self._is_stopped = False
+        self._forwarded_over: Link | None = None  # The last link that carried a parcel.
 
     def stop(self) -> None:
         """Hand nothing over any more; cancel the timers."""
@@ -52,8 +54,13 @@ class Dispatcher:
             self._loop.call_soon(self._dispatch)
 
     def leader_changed(self) -> None:
-        """Send again what a link that is gone may or may not have carried."""
-        if self._driver.leader_link is not None:
+        """Send again what a link that is gone may or may not have carried.
+
+        Never on the same link: its copies arrive, and the leader may refuse the first of two and
+        take the second.
+        """
+        link = self._driver.leader_link
+        if link not in (None, self._forwarded_over):
             for parcel in self._proposals.sent_in(self._engine.term):
                 self._forward(parcel)
         self._resume()
@@ -123,6 +130,7 @@ class Dispatcher:
     def _forward(self, parcel: Parcel) -> None:
         leader = self._engine.leader
         assert leader is not None
+        self._forwarded_over = self._driver.leader_link
         reach("replica.before_forward")
         self._driver.tell(
             leader, ["propose", parcel.term, self._origin, parcel.number, parcel.commands()]

@@ -109,6 +109,10 @@ class Leading:
             self._forget()
         self._retake_held()
 
+    def link_down(self, peer: str) -> None:
+        """Forget what *peer* handed over and was not looked at: it hands it over again."""
+        self._held = [handed for handed in self._held if handed.peer != peer]
+
     def stop(self) -> None:
         """Cancel the timer."""
         if self._timer is not None:

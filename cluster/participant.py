@@ -198,6 +198,9 @@ class Participant:
 
     def link_down(self, peer: str) -> None:
         self._snapshots.link_down(peer)
+        self._barriers.link_down(peer)
+        self._leading.link_down(peer)
+        self._steering.link_down(peer)
 
     def _snapshot_installed(self, place: Place) -> None:
         """The state jumped: no parcel in flight can be found, and readers catch up."""

@@ -44,7 +44,7 @@ class Steering:
         self._moved = asyncio.Event()
         self._is_busy = False
         self._requests = 0
-        self._asked: dict[int, asyncio.Future[None]] = {}
+        self._asked: dict[int, tuple[str, asyncio.Future[None]]] = {}  # With the leader's id.
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     async def ask(self, what: str, *arguments: str | None, timeout_seconds: float) -> None:
@@ -100,13 +100,20 @@ class Steering:
             case ["steer", int(request), str(what), list(arguments)]:
                 self._run(self._answer(peer, request, what, arguments))
             case ["steered", int(request), "done", str()]:
-                if (future := self._asked.pop(request, None)) and not future.done():
-                    future.set_result(None)
+                if (asked := self._asked.get(request)) and not asked[1].done():
+                    asked[1].set_result(None)
             case ["steered", int(request), str(kind), str(problem)] if kind in _KINDS:
-                if (future := self._asked.pop(request, None)) and not future.done():
-                    future.set_exception(_KINDS[kind](problem))
+                if (asked := self._asked.get(request)) and not asked[1].done():
+                    asked[1].set_exception(_KINDS[kind](problem))
             case _:
                 raise WireError(f"a request to the leader cannot be understood: {content!r:.80}")
+
+    def link_down(self, peer: str) -> None:
+        """Whoever *peer* was asked for is told that no answer comes."""
+        for leader, future in self._asked.values():
+            if leader == peer and not future.done():
+                lost = f"the link to {peer}, which leads, broke before it answered"
+                future.set_exception(OutcomeUnknown(lost))
 
     async def stop(self) -> None:
         """End what is under way."""
@@ -219,9 +226,14 @@ class Steering:
         if leader is None:
             raise NoQuorum("no leader is reachable")
         self._requests += 1
-        future = self._asked[self._requests] = self._loop.create_future()
-        self._driver.tell(leader, ["steer", self._requests, what, list(arguments)])
-        await future
+        request = self._requests
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._asked[request] = (leader, future)
+        self._driver.tell(leader, ["steer", request, what, list(arguments)])
+        try:
+            await future
+        finally:
+            del self._asked[request]
 
     async def _answer(self, peer: str, request: int, what: str, arguments: list[Any]) -> None:
         problem: QuorateError | None = None

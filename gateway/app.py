@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -22,6 +23,8 @@ from gateway.routes import ROUTES, STREAMS
 from gateway.routing import Streamer
 from gateway.service import Service
 from gateway.serving import EDGE, Answerer, Edge, problems_told
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,7 +133,10 @@ async def _say_goodbye(app: web.Application) -> None:
     if service is not None:
         service.watching.close()
         service.readers.close()
-        await asyncio.gather(*(peer.leave() for peer in service.peers))
+        leaving = [peer.leave() for peer in service.peers]
+        for left in await asyncio.gather(*leaving, return_exceptions=True):
+            if isinstance(left, Exception):
+                _log.error("a connection could not be left", exc_info=left)
 
 
 async def _close(app: web.Application) -> None:

@@ -146,7 +146,13 @@ class ServedConnection:
             answering.cancel()
             ended.cancel()
             await asyncio.gather(answering, ended, return_exceptions=True)
-        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the node is stopping")
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._socket.close(
+                    code=WSCloseCode.GOING_AWAY, message=b"the node is stopping", drain=False
+                )
+        except TimeoutError:
+            self._abort()
 
     async def _answer_all(self) -> None:
         """Wait until what is in flight is answered, and the transport has the answers."""
@@ -246,9 +252,12 @@ class ServedConnection:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._socket.send_bytes(message)
         except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            self._abort()
             raise
+
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
 
 def _index(headers: Mapping[str, str]) -> int:

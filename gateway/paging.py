@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from cluster.answers import Answered
-from cluster.core.queries import Query, TaskPage
+from cluster.answers import Answered, Consistency
+from cluster.core.queries import Query, Span, TaskPage
 from cluster.core.queue_queries import DeadPage
 from gateway.queries import Reading
 from gateway.service import Service
@@ -23,8 +23,9 @@ async def page(
     """What *ask* asks for with *limit*, or its beginning when all would be too large to answer."""
     if limit <= LIMIT_SMALL:
         return await _page(service, ask, limit, reading)
+    readable = await service.read(Span(), reading)  # Waited for while others make their pages.
     async with service.large_pages:
-        return await _page(service, ask, limit, reading)
+        return await _page(service, ask, limit, Reading(Consistency.STALE, readable.index))
 
 
 async def _page(

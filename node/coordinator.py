@@ -82,10 +82,12 @@ async def _node(settings: NodeSettings) -> AsyncIterator[Replica]:
         open_app(app, replica)
         yield replica
     finally:
-        await runner.cleanup()
-        with _bounded("leaving the cluster"):
-            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
-                await replica.stop()
+        try:
+            await runner.cleanup()
+        finally:
+            with _bounded("leaving the cluster"):
+                async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+                    await replica.stop()
 
 
 async def _start(settings: NodeSettings) -> Replica:

@@ -226,4 +226,7 @@ class TaskWorker:
             self.on_outcome(token, Failed(served))
             return
         run = self._runs[token] = Run(handler, lease, processes=self._processes, listener=self)
-        run.start()
+        try:
+            run.start()
+        except RuntimeError as error:  # No thread can be had: the lease must not be kept idle.
+            self.on_outcome(token, Failed(f"it could not be started: {error}"))

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,46 @@ async def test_without_a_majority_nothing_handed_over_is_called_certain(
     with pytest.raises(NoQuorum):
         await leader.read(Count(), timeout_seconds=0.3)
     assert (await leader.read(Count(), consistency=Consistency.STALE)).value is not None
+
+
+async def test_a_reader_that_gave_up_leaves_nothing_behind(cluster: MakeCluster) -> None:
+    nodes = await cluster(3, start=["node1"])
+    (alone,) = nodes.replicas.values()
+
+    for _ in range(3):
+        with pytest.raises(NoQuorum):
+            await alone.read(Count(), timeout_seconds=0.01)
+
+    assert not alone._barriers._waiting
+
+
+async def test_a_parcel_goes_over_one_link_once(
+    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = await cluster(3)
+    leader, follower = nodes.leader(), nodes.follower()
+    handed: list[object] = []
+    tell = follower._driver.tell
+
+    def telling(peer: str, content: Any, **named: Any) -> bool:
+        handed.append(content[0])
+        return tell(peer, content, **named)
+
+    monkeypatch.setattr(follower._driver, "tell", telling)
+    synced = threading.Event()
+    leader._log_thread.submit(synced.wait, 30)
+    writing = asyncio.create_task(follower.propose(a_task()))
+
+    async def is_handed_over() -> bool:
+        return "propose" in handed
+
+    await wait_until(is_handed_over, what="the parcel to leave", timeout_seconds=10)
+
+    follower._leader_changed()  # As when it had heard nothing of its leader for a while.
+
+    assert handed.count("propose") == 1
+    synced.set()
+    await writing
 
 
 async def test_a_write_without_a_leader_certainly_did_not_happen(cluster: MakeCluster) -> None:

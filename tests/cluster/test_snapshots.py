@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -71,6 +73,26 @@ async def test_many_small_entries_call_for_a_snapshot(cluster: MakeCluster) -> N
 
     await wait_until(is_taken, what="a snapshot to be taken", timeout_seconds=30)
     assert not few
+
+
+@pytest.mark.parametrize("call", ["fork", "pidfd_open"])
+async def test_a_child_that_cannot_be_had_leaves_the_log_as_it_is(
+    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    nodes = await cluster(1)
+    (replica,) = nodes.replicas.values()
+    (first,) = await submit(replica, 1)
+
+    def refuse(*_given: object) -> int:
+        raise OSError(errno.EAGAIN, "no process can be had")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, refuse)
+        await take(replica)
+
+    assert snapshot_files(nodes, "node1") == []
+    assert not replica._failed.done()
+    assert (await replica.read(GetTask(first))).value is not None
 
 
 async def test_older_snapshots_go_once_a_newer_one_is_durable(cluster: MakeCluster) -> None:

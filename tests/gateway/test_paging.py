@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.answers import Consistency
 from cluster.core.commands import Submit
 from cluster.core.model import NewTask
 from cluster.core.queries import ListTasks
@@ -16,7 +17,7 @@ from gateway import paging
 from gateway.defaults import SubmitDefaults
 from gateway.ids import new_id
 from gateway.paging import LIMIT_SMALL, page
-from gateway.queries import FRESH
+from gateway.queries import FRESH, Reading
 from gateway.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,6 +32,19 @@ def service(replica: Replica) -> Service:
 def limited(query: ListTasks) -> Callable[[int], ListTasks]:
     """*query*, of as many as it is called with."""
     return lambda limit: replace(query, limit=limit)
+
+
+async def test_a_large_page_that_waits_holds_up_no_other(service: Service) -> None:
+    far = Reading(Consistency.STALE, 1 << 60)
+    ask = limited(ListTasks(limit=1_000))
+    waiting = asyncio.create_task(page(service, ask, 1_000, far))
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(2):
+        await page(service, ask, 1_000, FRESH)
+
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def most_at_once(service: Service, limit: int) -> int:

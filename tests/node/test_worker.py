@@ -80,6 +80,28 @@ async def test_a_failure_is_retried_and_then_done(url: str, client: Client) -> N
     assert (ended["result"], ended["attempts"], ended["deliveries"]) == ("at last", 2, 3)
 
 
+async def test_a_run_that_can_have_no_thread_fails_its_attempt(
+    url: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task("threaded", max_attempts=1)
+    def threaded(_context: Context, _data: Any) -> None:
+        """Run on a thread, if one can be had."""
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("threaded"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    async with working(url, threaded):
+        submitted = await client.submit("threaded", max_attempts=1)
+        ended = await submitted.ended(timeout=END_SECONDS)
+
+    assert ended["status"] == "failed"
+    assert ended["error"] == "it could not be started: can't start new thread"
+
+
 async def test_a_result_that_cannot_be_said_fails_for_good(url: str, client: Client) -> None:
     @task("unspeakable")
     async def unspeakable(_context: Context, _data: Any) -> object:

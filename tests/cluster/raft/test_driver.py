@@ -133,6 +133,21 @@ async def test_a_leader_that_has_failed_is_followed_no_longer(group: MakeGroup) 
     synced.set()
 
 
+async def test_a_leader_whose_disk_stands_still_for_long_is_succeeded(
+    group: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = await group(3)
+    leader = await members.leader()
+    one, other = members.followers(leader)
+    monkeypatch.setattr(driver, "STALL_TIMEOUTS", 1)
+    synced = hold_up_the_disk(leader)
+
+    leader.append(b"on its way to a disk that stands still")
+
+    await one.until(lambda: one.engine.is_leader or other.engine.is_leader)
+    synced.set()
+
+
 async def test_a_round_is_asked_for_again_where_a_link_comes_back(group: MakeGroup) -> None:
     members = await group(3)
     leader = await members.leader()
