@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,12 +13,13 @@ from aiohttp import web
 from cluster.answers import Consistency
 from cluster.core.queries import GetWorker
 from cluster.replica import Replica
-from gateway import connect
+from gateway import app, connect
 from gateway.app import create_app, open_app
 from gateway.connection import Connection
 from gateway.defaults import SubmitDefaults
 from gateway.frames import Pushed
 from gateway.serving import serve
+from node.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,9 +29,9 @@ WAIT_SECONDS = 10.0
 @pytest_asyncio.fixture(loop_scope="module")
 async def stopping(replica: Replica) -> AsyncIterator[web.AppRunner]:
     """A gateway of the test's own, which it may stop."""
-    app = create_app(defaults=SubmitDefaults())
-    runner = await serve(app, "127.0.0.1", 0)
-    open_app(app, replica)
+    made = create_app(defaults=SubmitDefaults())
+    runner = await serve(made, "127.0.0.1", 0)
+    open_app(made, replica)
     yield runner
     await runner.cleanup()
 
@@ -74,6 +76,34 @@ async def test_a_peer_that_leaves_is_not_waited_for(
     await connection.close()
 
     await asyncio.wait_for(cleaning, WAIT_SECONDS)
+
+
+async def test_a_peer_that_takes_nothing_is_not_waited_for(
+    stopping: web.AppRunner, monkeypatch: pytest.MonkeyPatch, queue: str
+) -> None:
+    for name in ("LEAVE_SECONDS", "LINGER_SECONDS", "CLOSE_SECONDS"):
+        monkeypatch.setattr(connect, name, 0.1)
+    connection = await Connection.open(url_of(stopping))
+    body = {"type": "t", "data": "x" * 1_000_000, "queue": queue}
+    task = (await connection.call("submit", body, timeout_seconds=WAIT_SECONDS)).value
+    socket = connection._socket._response.connection
+    assert socket is not None
+    assert socket.transport is not None
+    socket.transport.pause_reading()
+    asked = [connection.ask("task", {"id": task["id"]}) for _ in range(40)]
+    door = stopping.app[app._DOOR]
+
+    async def is_stuck() -> bool:
+        assert door.service is not None
+        peer: Any = next(iter(door.service.peers))
+        return bool(peer._outbox._bytes > 1_000_000)
+
+    await wait_until(is_stuck, what="the node to have more than it can send", timeout_seconds=10)
+
+    await asyncio.wait_for(stopping.cleanup(), WAIT_SECONDS)
+
+    await connection.close()
+    await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def test_offers_are_withdrawn_before_the_gateway_is_gone(
