@@ -55,6 +55,10 @@ class _Lost(Exception):
 class _Unreached(Exception):
     """The node was not asked."""
 
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
+
 
 class Proxy:
     """Passes requests on; lives and dies with its application."""
@@ -116,7 +120,7 @@ class Proxy:
             try:
                 last = await self._ask(request, upstream, asked)
             except _Unreached as error:
-                upstream.mark(is_up=False, why=str(error))
+                upstream.unreached(error.why)
                 continue
             except _Lost as error:
                 unknown = _unknown(f"{upstream.url} ended without an answer ({error})")
@@ -169,7 +173,7 @@ class Proxy:
                 async for chunk in given.content.iter_any():
                     await answer.write(chunk)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _Unreached(str(error)) from None
+            raise _Unreached(error) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             if answer is None:
                 raise _Lost(f"{type(error).__name__} {error}".strip()) from None

@@ -41,7 +41,7 @@ async def tunnel(
                 "upgrade_required", f"{upstream.url} takes no such WebSocket: {refusal.status}"
             ) from None
         except (aiohttp.ClientError, TimeoutError) as error:
-            upstream.mark(is_up=False, why=str(error) or type(error).__name__)
+            upstream.unreached(error)
             continue
         upstreams.prefer(upstream)
         try:

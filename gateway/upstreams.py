@@ -35,6 +35,13 @@ def target_of(request: web.Request) -> str:
     return target
 
 
+def is_refused(error: BaseException) -> bool:
+    """Whether nobody listens there: no name unknown, no silence, no want of descriptors here."""
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ConnectionRefusedError
+    )
+
+
 class Upstream:
     """One node, and what is being asked of it."""
 
@@ -65,11 +72,25 @@ class Upstream:
             if is_stream or not streams_only:
                 until_down.reschedule(now)
 
+    def unreached(self, error: Exception) -> None:
+        """Note that a connection could not be made: nothing more is asked until it answers.
+
+        What is being asked goes on, unless nobody listens there any more: a packet may be lost.
+        """
+        self._turn(is_up=False, why=str(error) or type(error).__name__)
+        if is_refused(error):
+            self.end(streams_only=False)
+
     def mark(self, *, is_up: bool, why: str = "it answers") -> None:
-        """Note whether it lives; a change is worth a line in the log."""
+        """Note whether it lives; what is being asked of one that does not ends."""
+        self._turn(is_up=is_up, why=why)
+        if not is_up:
+            self.end(streams_only=False)
+
+    def _turn(self, *, is_up: bool, why: str) -> None:
         if is_up == self.is_up:
             return
-        self.is_up = is_up
+        self.is_up = is_up  # A change is worth a line in the log.
         _log.log(
             logging.INFO if is_up else logging.WARNING,
             "%s at %s is %s: %s",
@@ -78,8 +99,6 @@ class Upstream:
             "back" if is_up else "passed over",
             why,
         )
-        if not is_up:
-            self.end(streams_only=False)
 
 
 class Upstreams:
@@ -123,12 +142,10 @@ async def _watch(upstream: Upstream, session: aiohttp.ClientSession) -> None:
         try:
             async with session.get(f"{upstream.url}/livez", timeout=timeout) as answer:
                 await answer.read()
-        except aiohttp.ClientConnectorError as error:
-            upstream.mark(is_up=False, why=str(error))
         except (aiohttp.ClientError, TimeoutError) as error:
             silences += 1
-            if silences >= SILENCES_MAX:
-                upstream.mark(is_up=False, why=f"it is silent ({type(error).__name__})")
+            if silences >= SILENCES_MAX or is_refused(error):
+                upstream.mark(is_up=False, why=str(error) or "it is silent")
         else:
             silences = 0
             upstream.mark(is_up=True)
