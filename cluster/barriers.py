@@ -91,8 +91,13 @@ class Barriers:
 
     def link_down(self, peer: str) -> None:
         """Forget what *peer* asked: it asks again over its next link."""
-        for reader in [r for r in self._waiting if type(r) is _Peer and r.name == peer]:
-            del self._waiting[reader]
+        self._waiting = {reader: None for reader in self._waiting if not _is_of(peer, reader)}
+        under_way = list(self._asked.values())
+        if self._round is not None:
+            under_way.append(self._round.readers)
+        for readers in under_way:
+            # A process that begins anew counts anew: an older answer would pass for its own.
+            readers[:] = [reader for reader in readers if not _is_of(peer, reader)]
 
     def advance(self) -> None:
         """Begin, confirm or forward, as far as possible now."""
@@ -140,6 +145,10 @@ class Barriers:
         self._requests += 1
         if self._driver.tell(leader, ["read", self._requests]):
             self._asked[self._requests] = self._take_waiting()
+
+
+def _is_of(peer: str, reader: _Reader) -> bool:
+    return isinstance(reader, _Peer) and reader.name == peer
 
 
 def _has_gone(reader: _Reader) -> bool:

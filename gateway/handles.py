@@ -104,8 +104,8 @@ class Handle(Generic[R]):
         """The task at its end, or as it is when the time is up.
 
         What completed stays so: whoever knows of the task may say it, and the leader is not asked.
-        Other ends can be undone by a retry. A node that has told nothing may be cut off from the
-        others, so the next one asks the leader.
+        Other ends can be undone by a retry. Where no end was heard of, the node may be cut off from
+        the others: the next look asks the leader.
         """
         known_index, self._known_index = self._known_index, None
         if known_index is None or not wait:

@@ -31,8 +31,6 @@ from cluster.raft.security import Security
 from cluster.raft.transport import Mesh
 from cluster.raft.wire import Channel, Greeting, pack_frame
 
-STALL_TIMEOUTS = 5  # Election timeouts that a leader's disk may take; then another may lead.
-
 
 class DriverHooks(Protocol):
     """What the driver tells its owner. All are called on the loop; none may raise."""
@@ -242,9 +240,8 @@ class Driver:
         if self.is_stopped:
             return  # One that has failed is to be missed.
         self._timer = self._loop.call_later(self._timing.heartbeat / 3, self._on_timer)
-        writing = self._loop.time() - self._written_at if self._is_writing else 0.0
-        if self._timing.heartbeat < writing < self._timing.election_max * STALL_TIMEOUTS:
-            self.engine.keep_alive()
+        if self._is_writing:
+            self.engine.mind_the_disk(self._loop.time() - self._written_at)
         self.turn()
 
     def turn(self) -> None:

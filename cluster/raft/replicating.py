@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_BYTES = 4 * 1024 * 1024  # How much one append may carry, unless one entry alone is larger.
 BATCH_ENTRIES = 1_024
+STALL_TIMEOUTS = 5  # Of elections: so long may one write take a leader's disk.
 FLIGHT_ENTRIES = 4_096  # How far a follower may be behind in what was sent to it unanswered.
 
 
@@ -47,12 +48,18 @@ class Replicator(Follower):
         """Whether a majority has echoed that round or a later one (dissertation, §6.4)."""
         return self.is_leader and self._confirmed_round() >= round_number
 
-    def keep_alive(self) -> None:
-        """Tell every follower that this node leads, past a disk that takes its time."""
-        if self.is_leader:
-            for peer, progress in self._roster.items():
-                if progress.is_linked:
-                    self._send_heartbeat(peer)
+    def mind_the_disk(self, seconds: float) -> None:
+        """As a leader, pass a disk that has taken *seconds* for one write, or let another lead."""
+        if not self.is_leader or seconds <= self.timing.heartbeat:
+            return
+        stalled_seconds = self.timing.election_max * STALL_TIMEOUTS
+        if seconds > stalled_seconds and self.configuration.votes_needed > 1:
+            logger.warning("a write has taken the disk %.1f s: another member is to lead", seconds)
+            self.step_down(self.term)
+            return
+        for peer, progress in self._roster.items():
+            if progress.is_linked:
+                self._send_heartbeat(peer)
 
     # Messages out.
 
