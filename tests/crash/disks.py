@@ -21,7 +21,7 @@ _GOING_DOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN; linux/ext4.h, and xfs has the sam
 _NO_LOG_FLUSH = struct.pack("I", 2)  # What is not in the journal yet is lost, as without power.
 _CLONE_NEWNS = 0x20000  # linux/sched.h
 _MS_REC_PRIVATE = 0x4000 | 0x40000  # linux/mount.h
-_DISK_BYTES = 96 * 1024 * 1024
+_DISK_BYTES = 384 * 1024 * 1024  # Of a file that holds what was written only.
 
 
 class LoopDisk:
@@ -45,7 +45,8 @@ class LoopDisk:
     def lose_power(self) -> None:
         """From this call on nothing reaches the disk, and what was not durable never did.
 
-        The processes that use it are to be killed, and the disk unmounted, before it is mounted.
+        The processes that use it are to be stopped before, or they may be told of a sync that was
+        none; and to be killed, and the disk unmounted, before it is mounted.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -30,6 +31,7 @@ READY_SECONDS = 30.0
 _RUNNER = Path(__file__).with_name("runner.py")
 _FIRST_PORT = 12_000 + os.getpid() % 400 * 20  # Below what the kernel hands out to clients.
 _ports = itertools.count(_FIRST_PORT)
+_STILL = "TDZX"  # proc_pid_stat(5): stopped, in an uninterruptible system call, dead, gone.
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -69,6 +71,15 @@ class Process:
         return self._process.returncode is None
 
     @property
+    def is_still(self) -> bool:
+        """Whether each of its threads is stopped, or will be as soon as its system call ends."""
+        tasks = Path("/proc", str(self.pid), "task")
+        if not self.is_running or not tasks.is_dir():
+            return True
+        states = (_state(task / "stat") for task in tasks.iterdir())
+        return all(state in _STILL for state in states)
+
+    @property
     def last_words(self) -> str:
         return self.lines[-1] if self.lines else "nothing"
 
@@ -79,6 +90,10 @@ class Process:
     async def ended(self) -> int:
         """Wait for its end and its last line."""
         await asyncio.wait(self._readers)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with contextlib.suppress(ConnectionError):  # What it was asked and did not read.
+            await self._process.stdin.wait_closed()
         return await self._process.wait()
 
     async def ask(self, do: str, **arguments: Any) -> Object:
@@ -233,6 +248,16 @@ class Nodes:
         for name in names:
             await self.newest[name].ended()
 
+    async def still(self, *names: str) -> None:
+        """SIGSTOP them, and wait until not one of their threads can say another word."""
+        for name in names:
+            self.newest[name].signal(signal.SIGSTOP)
+
+        async def are_still() -> bool:
+            return all(self.newest[name].is_still for name in names)
+
+        await self.until(are_still, f"{', '.join(names)} to stand still")
+
     def _note(self, name: str, line: str) -> None:
         self.log.append((name, line))
         with self._kept_log.open("a") as file:
@@ -324,6 +349,14 @@ class Nodes:
         self, holds: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = READY_SECONDS
     ) -> T:
         return await wait_until(holds, what=what, timeout_seconds=seconds)
+
+
+def _state(stat: Path) -> str:
+    """A thread's state, by the letter of proc_pid_stat(5)."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def _next_port() -> int:

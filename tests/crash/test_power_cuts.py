@@ -3,6 +3,10 @@
 Each node has a file system of its own, in a file; the cut is ext4's own shutdown, which forgets
 what is not yet in its journal. `QUORATE_TEST_POWER_CUTS` says how many nodes lose power; 10 is what
 a change must pass, 50 a long run.
+
+The processes are stopped before their disks lose power: none of them may outlive it by a word. One
+that runs on sees fdatasync succeed with its last append lost (docs/reliability.md), which no
+machine without power could tell anyone.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ async def make_powered(tmp_path: Path) -> AsyncIterator[MakePowered]:
                 nodes.data[name] = disks[name].path / "data"
 
             async def cut_power(names: list[str]) -> None:
+                await nodes.still(*names)
                 for name in names:
                     disks[name].lose_power()
                 await nodes.kill(*names)
