@@ -11,6 +11,8 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
+from cluster import core
+from cluster.compiled import is_compiled
 from cluster.errors import StorageDamaged
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
@@ -54,9 +56,10 @@ async def _run(settings: NodeSettings) -> int:
     async with _node(settings) as replica:
         announce(listening=str(settings.http))
         log.info(
-            "answers at http://%s, speaks Raft at %s",
+            "answers at http://%s, speaks Raft at %s, its machine %s",
             settings.http,
             _own_raft(settings),
+            "compiled" if is_compiled(core) else "interpreted",
         )
         failure = await unless_set(asked_to_stop, replica.wait_failed())
         if failure is not None:

@@ -14,6 +14,13 @@ from typing import Any
 
 import pytest
 
+from cluster import compiled, core
+
+# What runs in the tests' own process are the sources, which a test may change and a coverage sees;
+# the processes that tests start are as a user's are. `tests/cluster/core` is run on both forms.
+if not os.environ.get("QUORATE_TEST_COMPILED"):
+    compiled.forgo(core)
+
 from node.local import LocalCluster, LocalSettings
 
 # Below the ports that the kernel hands out to clients, and apart for runs side by side.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cluster import compiled
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"cluster", "node", "gateway", "chaos"}
@@ -26,7 +29,12 @@ def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Build the wheel as a user's pip would, and list what is in it."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--wheel-dir", str(folder), str(ROOT)], check=True, timeout=300)
+    subprocess.run(
+        [*pip, "--wheel-dir", str(folder), str(ROOT)],
+        env={**os.environ, compiled.INTERPRETED: "1"},
+        check=True,
+        timeout=300,
+    )
     (wheel,) = folder.glob("quorate-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         return archive.namelist()

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import attrgetter
 
-from cluster.core.kinds import SharedKind
-from cluster.core.model import Task, Worker
+from cluster.core.model import SharedKind, Task, Worker
 from cluster.core.ordered import Ordered
 from cluster.core.ready import Lane, Market, QueueKey, Ready, by_turn
 

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from cluster.core import leasing, lifecycle, timelines
 from cluster.core.crews import Crew, Node
 from cluster.core.idempotency import Remembered
-from cluster.core.kinds import SharedKind
 from cluster.core.machine import Machine
 from cluster.core.model import (
     Event,
@@ -19,6 +18,7 @@ from cluster.core.model import (
     Moment,
     Position,
     Run,
+    SharedKind,
     Task,
     TaskStatus,
     Worker,
@@ -156,7 +156,6 @@ class Loader:
         space = self._space
         for worker in self._records(Worker, columns, count=len(columns[0])):
             worker.id = self._one(worker.id)
-            worker.leases = self._leases(worker.leases)  # They came as pairs.
             space.workers[worker.id] = self._workers[worker.number] = worker
             space.roster.add(worker)
             if worker.status is WorkerStatus.ACTIVE:
@@ -188,9 +187,8 @@ class Loader:
             self._machine.state.lost[number] = self._workers.pop(number)
 
     def _operations(self, *rows: tuple[Any, ...]) -> None:
-        for row in rows:
-            operation = Operation(*row)
-            operation.kind = OperationKind(operation.kind)
+        for id_, namespace, kind, *rest in rows:
+            operation = Operation(id_, namespace, OperationKind(kind), *rest)
             self._machine.state.operations.add(operation)
 
     def _keys(self, *rows: tuple[Any, ...]) -> None:
@@ -243,10 +241,13 @@ class Loader:
                 make_one = make.get(name, self._one)
                 distinct = [make_one(value) for value in column[0]]
                 values = [distinct[number] for number in column[1]]
-            read.append(repeat(values[0], count) if len(values) == 1 else values)
+            if len(values) == 1:
+                values = repeat(values[0], count)
+            read.append(map(self._leases, values) if name == "leases" else values)
         return starmap(of, zip(*read, strict=True))
 
     def _leases(self, pairs: Any) -> dict[int, str]:
+        """A worker's leases, which come as pairs after the tasks that they are of."""
         tasks = self._space.tasks
         return {token: tasks[task_id].id for token, task_id in pairs}
 

@@ -13,7 +13,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from cluster.core.kinds import SharedKind
+    from cluster.core.queues import Queue
+    from cluster.core.ready import MarketKey
+    from cluster.core.state import Space
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_QUEUE = "default"
@@ -179,6 +181,64 @@ class Moment:
     def plain(self) -> tuple[int, int, int, int]:
         """Its values: equal moments have equal ones."""
         return self.index, self.term, self.cluster_ms, self.wall_ms
+
+
+class SharedKind:
+    """A kind as tasks have it: its words, and what they lead to, each found but once for all."""
+
+    __slots__ = (
+        "content_type",
+        "home",
+        "level",
+        "market_key",
+        "namespace",
+        "plain",
+        "policy",
+        "priority",
+        "queue",
+        "requires",
+        "space",
+        "tasks",
+        "type",
+    )
+
+    def __init__(self, plain: Kind, space: Space, home: Queue) -> None:
+        self.plain = plain
+        self.type = plain.type
+        self.content_type = plain.content_type
+        self.queue = plain.queue
+        self.priority = plain.priority
+        self.policy = plain.policy
+        self.requires = plain.requires
+        self.namespace = plain.namespace
+        self.space = space  # The namespace's tables.
+        self.home = home  # The queue that these tasks are in.
+        self.level = home.level(plain.priority)  # Where they stand in it while they are pending.
+        self.market_key: MarketKey = (plain.namespace, plain.queue, plain.requires)
+        self.tasks = 0  # How many there are.
+
+    def submitted(self, pending: int, scheduled: int) -> None:
+        """Count tasks that came in, where their namespace and their queue are counted."""
+        self.space.tally.submitted_ever += pending + scheduled
+        self.home.size += pending + scheduled
+        counts = self.space.tally.by_status
+        counts[PENDING] += pending
+        counts[SCHEDULED] += scheduled
+        counts = self.home.by_status
+        counts[PENDING] += pending
+        counts[SCHEDULED] += scheduled
+
+    def moved(self, before: TaskStatus, status: TaskStatus) -> None:
+        """Count a task that went from one status to another, in both places."""
+        counts = self.space.tally.by_status
+        counts[before] -= 1
+        counts[status] += 1
+        counts = self.home.by_status
+        counts[before] -= 1
+        counts[status] += 1
+
+    def __repr__(self) -> str:
+        return repr(self.plain)
 
 
 @dataclass(slots=True, eq=False)

@@ -13,12 +13,11 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from cluster.core.model import Task
+from cluster.core.model import SharedKind, Task
 from cluster.core.ordered import Ordered
 
 if TYPE_CHECKING:
     from cluster.core.crews import Crew
-    from cluster.core.kinds import SharedKind
 
 AGEING_MS = 300_000  # Cluster time for which a task makes way for one of the next priority.
 PLACES_PER_MS = 1 << 20

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 
 from cluster.core import sizes
 from cluster.core.commands import Refusal, Refused
-from cluster.core.kinds import SharedKind
-from cluster.core.model import Kind, NewTask, Task
+from cluster.core.model import Kind, NewTask, SharedKind, Task
 from cluster.core.ready import by_turn
 from cluster.core.state import Space, State
 

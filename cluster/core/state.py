@@ -14,9 +14,9 @@ from cluster.core.accounting import UNBOUNDED_BYTES, Tally
 from cluster.core.crews import Crews
 from cluster.core.dead_letters import DeadLetters
 from cluster.core.idempotency import Keys
-from cluster.core.kinds import Kinds, SharedKind
+from cluster.core.kinds import Kinds
 from cluster.core.listing import Listing
-from cluster.core.model import ERROR_TOLD_MAX, Event, Kind, Moment, Task, Worker
+from cluster.core.model import ERROR_TOLD_MAX, Event, Kind, Moment, SharedKind, Task, Worker
 from cluster.core.operations import Operations
 from cluster.core.ordered import Ordered
 from cluster.core.queues import Queues
@@ -34,6 +34,7 @@ class Space:
     """What belongs to one namespace."""
 
     __slots__ = ("dead", "listing", "queues", "rested", "roster", "tally", "tasks", "workers")
+    __deletable__ = ("dead", "listing", "queues", "rested", "roster", "tally", "tasks", "workers")
 
     def __init__(self) -> None:
         self.tasks: Table[Task] = Table()
@@ -74,6 +75,22 @@ class State:
         "timeouts",
         "timers",
         "units_left",
+    )
+    # Compiled classes let go of no attribute that is not named here (`letting_go.py`).
+    __deletable__ = (
+        "crews",
+        "events",
+        "keys",
+        "kinds",
+        "lost",
+        "now",
+        "operations",
+        "ready",
+        "ring",
+        "sessions",
+        "spaces",
+        "timeouts",
+        "timers",
     )
 
     def __init__(self, *, lease_ms: int, heartbeat_ms: int) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from cluster.core import lifecycle, matching, room
 from cluster.core.commands import Refusal, Refused, Submit, Submitted, SubmittedTask
 from cluster.core.idempotency import KEYS_MAX, REMEMBERED_MS, Remembered, slot_of
-from cluster.core.kinds import SharedKind
-from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, Idempotency, NewTask, Task
+from cluster.core.model import NO_EXTRAS, PENDING, SCHEDULED, Idempotency, NewTask, SharedKind, Task
 from cluster.core.state import State
 
 _new = tuple.__new__  # A third of the time that calling a NamedTuple takes.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgpack
 
-from cluster.core.accounting import Tally
 from cluster.core.dumping import dump
 from cluster.core.invariants import check
 from cluster.core.loading import Loader
@@ -22,6 +21,7 @@ NUMBERS = (
         "bytes_ended",
     ),
 )
+TALLY = ("by_status", "completed_ever", "removed_ever", "submitted_ever", "workers_active")
 
 
 def load(sections):
@@ -63,4 +63,4 @@ def content_of(machine):
 
 
 def values_of(tally):
-    return {name: getattr(tally, name) for name in Tally.__slots__}
+    return {name: getattr(tally, name) for name in TALLY}

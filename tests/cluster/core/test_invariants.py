@@ -1,6 +1,6 @@
 """The check of all invariants, doubted: each planted fault is found, by its own sentence."""
 
-from copy import copy
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +8,7 @@ from cluster.core import ring
 from cluster.core.commands import Offer
 from cluster.core.crews import Crew, Node
 from cluster.core.invariants import check
-from cluster.core.model import Run, TaskStatus, Worker, WorkerStatus
+from cluster.core.model import Run, SharedKind, TaskStatus, Worker, WorkerStatus
 from cluster.core.ordered import Ordered
 from cluster.core.ready import Market, by_turn, turn_of
 from cluster.core.ring import START
@@ -45,8 +45,14 @@ def give_run(state, **fields):
 
 
 def seated(number):
-    fields = dict.fromkeys(Worker.__slots__)
-    return Worker(**fields | {"number": number, "seat": (0, 0, number)})
+    words = ("", "", "", (), (), (), 0, "", WorkerStatus.ACTIVE)
+    return Worker(*words, 0, 0, 0, {}, number=number, seat=(0, 0, number))
+
+
+def copied(kind):
+    other = SharedKind(kind.plain, kind.space, kind.home)
+    other.tasks = kind.tasks
+    return other
 
 
 def lane(state):
@@ -71,7 +77,7 @@ FAULTS = {
     "7 bytes are counted": lambda s: setattr(s, "bytes_used", 7),
     "the kinds are not the tasks'": lambda s: setattr(task(s, "waits").kind, "tasks", 9),
     "waits has a copy of its kind": lambda s: setattr(
-        task(s, "waits"), "kind", copy(task(s, "waits").kind)
+        task(s, "waits"), "kind", copied(task(s, "waits").kind)
     ),
     "the kind of task waits leads elsewhere": lambda s: setattr(
         task(s, "waits").kind, "level", Ordered(by_turn)
@@ -162,7 +168,7 @@ FAULTS = {
     "the timeouts are not the running tasks'": lambda s: s.timeouts.remove(s.timeouts.first),
     "the sessions are not the workers": lambda s: s.sessions.clear(),
     "not in order of their deadlines": lambda s: s.sessions.update(
-        {99: type(worker(s))(**{**fields_of(worker(s)), "deadline_ms": 0})}
+        {99: replace(worker(s), deadline_ms=0)}
     ),
     "gone is active and remembered as lost": lambda s: setattr(
         worker(s, "gone"), "status", WorkerStatus.ACTIVE
@@ -171,10 +177,6 @@ FAULTS = {
         {-n: worker(s, "gone") for n in range(1_000)}
     ),
 }
-
-
-def fields_of(record):
-    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def test_a_sound_state_breaks_nothing(driver, state):

@@ -5,13 +5,14 @@ from hypothesis import strategies as st
 
 from cluster.core.listing import PAGE_BITS, Listing, Wanted
 from cluster.core.model import Kind, Moment, Run, Task, TaskStatus
+from cluster.core.state import State
 
 NUMBERS = 1 << PAGE_BITS
 STATUSES = (TaskStatus.PENDING, TaskStatus.PROCESSING, TaskStatus.COMPLETED)
 
 
 def a_task(number, status=TaskStatus.PENDING, queue="q", type_="t", worker_id=None):
-    kind = Kind(type_, "json", queue)
+    kind = State(lease_ms=1, heartbeat_ms=1).open_kind(Kind(type_, "json", queue))
     task = Task(f"t{number}", b"", kind, None, status, Moment(1, 1, 0, 0), number)
     task.run = None if worker_id is None else Run(worker_id=worker_id)
     return task

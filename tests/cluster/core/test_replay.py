@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from cluster import codec
+from cluster import codec, compiled
 from cluster.core import sweeping
 from cluster.core.dumping import dump
 from cluster.core.machine import Machine
@@ -36,12 +36,12 @@ def replayed(log):
     return replay(log)
 
 
-def replay_elsewhere(hash_seed):
-    """The same, generated and replayed by another process."""
+def replay_elsewhere(hash_seed, **variables):
+    """The same, generated and replayed by another process, compiled if it is here."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.cluster.core.replaying"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, **variables},
         capture_output=True,
         text=True,
         check=True,
@@ -56,6 +56,7 @@ def test_the_same_log_gives_the_same_bytes_twice(log, replayed):
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_same_log_gives_the_same_bytes_whatever_the_hash_seed(replayed, hash_seed):
     assert replay_elsewhere(hash_seed) == replayed
+    assert replay_elsewhere(hash_seed, **{compiled.INTERPRETED: "1"}) == replayed
 
 
 def test_the_log_meets_every_command(replayed):

@@ -1,0 +1,66 @@
+"""The machine compiled to C, wherever the installation built it from the very sources that run.
+
+Both forms are one program: the sources of `cluster/core`, compiled by mypyc (`hatch_build.py`). The
+same log gives the same state, to the byte, whichever form a node has. Whoever changes a source runs
+the source: the compiled form is left alone as soon as one character differs from what it was built
+of.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = "quorate_compiled"  # Where the installation put it.
+SOURCES = "SOURCES"  # The file there that says what it was built of.
+INTERPRETED = "QUORATE_INTERPRETED"  # Set to anything: neither build the compiled form nor use it.
+
+
+def digest(directory: Path) -> str:
+    """What tells these sources from any others."""
+    found = blake2b(digest_size=16)
+    for path in sorted(directory.glob("*.py")):
+        content = path.read_bytes()
+        found.update(f"{path.name} {len(content)}\n".encode())
+        found.update(content)
+    return found.hexdigest()
+
+
+def prefer(package: ModuleType) -> None:
+    """Have *package* import its compiled modules, if they are of its sources.
+
+    Modules that were not compiled are found where they were.
+    """
+    spec = None if os.environ.get(INTERPRETED) else importlib.util.find_spec(PACKAGE)
+    for place in () if spec is None else spec.submodule_search_locations or ():
+        built_of = Path(place, SOURCES)
+        if built_of.is_file() and built_of.read_text() == digest(Path(package.__path__[0])):
+            package.__path__.insert(0, place)
+            return
+
+
+def forgo(package: ModuleType) -> None:
+    """Have *package* import its sources from now on, which can be changed while they run.
+
+    Raises:
+        ImportError: a compiled module of it is in use already.
+    """
+    places = [place for place in package.__path__ if Path(place).name == PACKAGE]
+    for place in places:
+        package.__path__.remove(place)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if name.startswith(f"{package.__name__}.") and Path(file).parent.name == PACKAGE:
+            raise ImportError(
+                f"{name} is imported compiled already: begin with what needs its source, or set "
+                f"{INTERPRETED}=1"
+            )
+
+
+def is_compiled(package: ModuleType) -> bool:
+    """Whether *package* imports compiled modules."""
+    return any(Path(place).name == PACKAGE for place in package.__path__)
