@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.machine_pauses import measure_million
 from benchmarks.machine_speed import measure_speed
 from benchmarks.results import Results, say
+from cluster import compiled, core
 
 MEASUREMENTS: tuple[tuple[tuple[str, ...], Callable[[int], Results]], ...] = (
     (("apply_us_per_task", "apply_growth"), measure_speed),
@@ -52,6 +53,7 @@ def main() -> int:
         "conditions": {
             "processors": os.cpu_count(),
             "python": platform.python_version(),
+            "machine": "compiled" if compiled.available(core) else "interpreted",
             "kernel": platform.release(),
             "load_average_before": load_before[0],
         },

@@ -25,6 +25,7 @@ import uvloop
 from benchmarks.measures import MEASUREMENTS
 from benchmarks.results import QUICK, Effort, Measurement, Results, say
 from benchmarks.stock import STOCK_KEYS, measure_stock
+from cluster import compiled, core
 
 MACHINES = ("noop", "real")
 SECONDS_MAX = 600.0  # One measurement that takes longer hangs.
@@ -71,6 +72,7 @@ async def _measure(
         "conditions": {
             "processors": os.cpu_count(),
             "python": platform.python_version(),
+            "machine": "compiled" if compiled.available(core) else "interpreted",
             "kernel": platform.release(),
             "load_average_before": load_before[0],
         },

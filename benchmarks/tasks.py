@@ -23,6 +23,7 @@ import uvloop
 
 from benchmarks.results import Results, say
 from benchmarks.tasks_measures import KEYS, MEASUREMENTS, QUICK, TaskEffort
+from cluster import compiled, core
 
 SECONDS_MAX = 600.0  # One measurement that takes longer hangs.
 
@@ -59,6 +60,7 @@ async def _measure(keys: frozenset[str], effort: TaskEffort) -> dict[str, Any]:
         "conditions": {
             "processors": os.cpu_count(),
             "python": platform.python_version(),
+            "machine": "compiled" if compiled.available(core) else "interpreted",
             "kernel": platform.release(),
             "load_average_before": load_before,
         },

@@ -30,37 +30,34 @@ def digest(directory: Path) -> str:
     return found.hexdigest()
 
 
+def available(package: ModuleType) -> str | None:
+    """Where what was compiled of these very sources is; None if it is not, or not wanted."""
+    spec = None if os.environ.get(INTERPRETED) else importlib.util.find_spec(PACKAGE)
+    for place in () if spec is None else spec.submodule_search_locations or ():
+        built_of = Path(place, SOURCES)
+        if built_of.is_file() and built_of.read_text() == digest(Path(package.__path__[-1])):
+            return place
+    return None
+
+
 def prefer(package: ModuleType) -> None:
     """Have *package* import its compiled modules, if they are of its sources.
 
     Modules that were not compiled are found where they were.
     """
-    spec = None if os.environ.get(INTERPRETED) else importlib.util.find_spec(PACKAGE)
-    for place in () if spec is None else spec.submodule_search_locations or ():
-        built_of = Path(place, SOURCES)
-        if built_of.is_file() and built_of.read_text() == digest(Path(package.__path__[0])):
-            package.__path__.insert(0, place)
-            return
+    if (place := available(package)) is not None:
+        package.__path__.insert(0, place)
 
 
 def forgo(package: ModuleType) -> None:
-    """Have *package* import its sources from now on, which can be changed while they run.
+    """Have *package* import its sources, which can be changed while they run.
 
-    Raises:
-        ImportError: a compiled module of it is in use already.
+    Too late, once a module of it was imported: half of one form and half of the other is neither.
     """
-    places = [place for place in package.__path__ if Path(place).name == PACKAGE]
-    for place in places:
-        package.__path__.remove(place)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or ""
-        if name.startswith(f"{package.__name__}.") and Path(file).parent.name == PACKAGE:
-            raise ImportError(
-                f"{name} is imported compiled already: begin with what needs its source, or set "
-                f"{INTERPRETED}=1"
-            )
+    if not any(name.startswith(f"{package.__name__}.") for name in sys.modules):
+        del package.__path__[:-1]
 
 
 def is_compiled(package: ModuleType) -> bool:
     """Whether *package* imports compiled modules."""
-    return any(Path(place).name == PACKAGE for place in package.__path__)
+    return len(package.__path__) > 1

@@ -56,11 +56,11 @@ async def _run(settings: NodeSettings) -> int:
     async with _node(settings) as replica:
         announce(listening=str(settings.http))
         log.info(
-            "answers at http://%s, speaks Raft at %s, its machine %s",
+            "answers at http://%s, speaks Raft at %s",
             settings.http,
             _own_raft(settings),
-            "compiled" if is_compiled(core) else "interpreted",
         )
+        log.debug("its machine is %s", "compiled" if is_compiled(core) else "interpreted")
         failure = await unless_set(asked_to_stop, replica.wait_failed())
         if failure is not None:
             log.error("stops, because it must not go on: %s", failure)
