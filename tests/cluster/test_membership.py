@@ -11,7 +11,9 @@ from cluster.answers import Consistency
 from cluster.core.queries import Count
 from cluster.errors import ChangeRefused, MemberUnknown, NoQuorum, OutcomeUnknown
 from cluster.status import MemberStatus, Role
+from node.waiting import wait_until
 from tests.cluster.conftest import Cluster, MakeCluster, a_task, free_port
+from tests.cluster.test_overload import SlowDisk
 
 
 def member_ids(cluster: Cluster, node_id: str) -> list[str]:
@@ -99,6 +101,53 @@ async def test_a_leader_can_be_removed(cluster: MakeCluster) -> None:
     other = next(r for r in nodes.replicas.values() if r is not leader)
     await other.propose(a_task())
     assert leader.node_id not in [member.id for member in other.status().members]
+
+
+async def test_a_removal_is_not_told_before_it_is_durable(cluster: MakeCluster) -> None:
+    """Of two members one is left, which alone decides: on its own disk, once that has it."""
+    nodes = await cluster(2, start=[])
+    host = SlowDisk()
+    left = await nodes.start("node1", host=host)
+    await nodes.start("node2")
+    await left.read(Count())
+    await left.change_leader("node1")
+    await left.propose(a_task())
+    before = left._driver.engine.commit_index
+
+    with host.stalled():
+        asked = asyncio.create_task(left.remove_member("node2"))
+
+        async def is_committed() -> bool:
+            return left._driver.engine.commit_index > before
+
+        await wait_until(is_committed, what="the engine to commit it", timeout_seconds=5)
+        was_told = asked.done()
+    await asked
+
+    assert not was_told
+    assert member_ids(nodes, "node1") == ["node1"]
+
+
+async def test_who_asked_a_leader_that_goes_is_told_at_once(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    is_dialled = asyncio.Event()  # The leader has begun: it looks for the newcomer.
+
+    def greet_nobody(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_dialled.set()
+        writer.close()
+
+    server = await asyncio.start_server(greet_nobody, "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    asked = asyncio.create_task(nodes.follower().add_member("node4", address))
+    await is_dialled.wait()
+
+    nodes.leader()._driver.mesh.links[nodes.follower().node_id].abort()
+
+    with pytest.raises(OutcomeUnknown, match="broke before it answered"):
+        async with asyncio.timeout(5):
+            await asked
+    server.close()
+    await server.wait_closed()
 
 
 async def test_what_cannot_be_changed_is_refused_with_the_reason(cluster: MakeCluster) -> None:
