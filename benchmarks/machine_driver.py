@@ -16,7 +16,7 @@ from cluster import codec
 from cluster.core.commands import BeginTerm, Command, Complete, Offer, Register, Submit
 from cluster.core.machine import Applied, Machine
 from cluster.core.model import SLOTS_MAX, NewTask, Policy
-from node.collector import TIDY_SECONDS, Tidier
+from node.collector import Tidier
 
 ENTRY_COMMANDS = 100
 ENTRY_MS = 10  # Between two entries, by both clocks.
@@ -74,7 +74,7 @@ class Driver:
 
     def tidy_at_times(self) -> None:
         """Let the collector look as often as in a node that does nothing else."""
-        if self._untidied_ns >= TIDY_SECONDS * 1e9:
+        if self._untidied_ns >= self._tidier.seconds * 1e9:
             self.timed("tidy", self._tidier.look)
             self._untidied_ns = 0
 

@@ -14,14 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TIDY_SECONDS = 0.1
+BUSY_TIDY_SECONDS = 0.025  # While many are made: a look takes as long as there is to look at.
+YOUNG_MANY = 10_000
 YOUNG_MIN = 1_000  # Fewer new objects than that can wait.
 OLD_MAX = 50_000  # So many that stayed are looked at together and frozen: a few milliseconds.
 
 
 class Tidier:
-    """One look after another, to be taken every `TIDY_SECONDS`; the collector itself is off."""
+    """One look after another, with `seconds` until the next; the collector itself is off."""
 
     def __init__(self) -> None:
+        self.seconds = TIDY_SECONDS
         self._old = 0
         gc.disable()
         gc.collect()
@@ -30,6 +33,7 @@ class Tidier:
     def look(self) -> None:
         """Free what is young and in no use any more, and freeze what has stayed."""
         young = gc.get_count()[0]  # Made since the last look, less those that are gone by count.
+        self.seconds = TIDY_SECONDS if young < YOUNG_MANY else BUSY_TIDY_SECONDS
         if young < YOUNG_MIN:
             return
         self._old += young - gc.collect(0)
@@ -59,12 +63,12 @@ class _Timer:
         self._handle: asyncio.TimerHandle | None = None
 
     def plan(self) -> None:
-        self._handle = self._loop.call_later(TIDY_SECONDS, self._look)
+        self._handle = self._loop.call_later(self._tidier.seconds, self._look)
 
     def stop(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
 
     def _look(self) -> None:
-        self.plan()
         self._tidier.look()
+        self.plan()
