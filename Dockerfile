@@ -9,6 +9,7 @@ COPY pyproject.toml README.md LICENSE ./
 # What it needs changes seldom: it is installed first, from its list alone.
 COPY scripts/requirements.py scripts/requirements.py
 RUN ["/opt/quorate/bin/python", "scripts/requirements.py"]
+COPY hatch_build.py ./
 COPY cluster cluster
 COPY gateway gateway
 COPY node node

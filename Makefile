@@ -34,13 +34,16 @@ clean: ## Remove .venv and every cache
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps depend on pyproject.toml alone: a second `make` does nothing here. A PYTHON that was
+# The stamps depend on pyproject.toml: a second `make` does nothing here. A PYTHON that was
 # asked for by name is looked at every time, so that a wrong one is never quietly ignored.
-$(VENV)/.for-use: pyproject.toml | $(if $(PYTHON),asked-python)
+# So are the machine's sources, which are compiled (hatch_build.py).
+compiled := $(wildcard hatch_build.py cluster/compiled.py cluster/core/*.py)
+
+$(VENV)/.for-use: pyproject.toml $(compiled) | $(if $(PYTHON),asked-python)
 	@scripts/make-venv '$(VENV)' . '$(PYTHON)'
 	@touch $@
 
-$(VENV)/.for-development: pyproject.toml | $(if $(PYTHON),asked-python)
+$(VENV)/.for-development: pyproject.toml $(compiled) | $(if $(PYTHON),asked-python)
 	@scripts/make-venv '$(VENV)' '.[dev]' '$(PYTHON)'
 	@touch $@ $(VENV)/.for-use
 

@@ -15,7 +15,9 @@ from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 
-PACKAGE = "quorate_compiled"  # Where the installation put it.
+GROUP = "quorate_core"
+LIBRARY = f"{GROUP}__mypyc"  # All modules are in it, so that their calls need no look-up.
+PACKAGE = "quorate_compiled"  # Where the installation put it: what finds them there by their names.
 SOURCES = "SOURCES"  # The file there that says what it was built of.
 INTERPRETED = "QUORATE_INTERPRETED"  # Set to anything: neither build the compiled form nor use it.
 
@@ -32,11 +34,21 @@ def digest(directory: Path) -> str:
 
 def available(package: ModuleType) -> str | None:
     """Where what was compiled of these very sources is; None if it is not, or not wanted."""
-    spec = None if os.environ.get(INTERPRETED) else importlib.util.find_spec(PACKAGE)
-    for place in () if spec is None else spec.submodule_search_locations or ():
-        built_of = Path(place, SOURCES)
-        if built_of.is_file() and built_of.read_text() == digest(Path(package.__path__[-1])):
-            return place
+    if os.environ.get(INTERPRETED):
+        return None
+    spec, library = importlib.util.find_spec(PACKAGE), importlib.util.find_spec(LIBRARY)
+    if spec is None or library is None or library.origin is None:  # Not of this Python, say.
+        return None
+    for place in spec.submodule_search_locations or ():
+        directory = Path(place).resolve()
+        if Path(library.origin).resolve().parent != directory.parent:
+            continue  # Modules of one build would call those of another.
+        try:
+            built_of = (directory / SOURCES).read_bytes()
+        except OSError:
+            continue
+        if built_of == digest(Path(package.__path__[-1])).encode():
+            return str(directory)
     return None
 
 

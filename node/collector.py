@@ -70,5 +70,7 @@ class _Timer:
             self._handle.cancel()
 
     def _look(self) -> None:
-        self._tidier.look()
-        self.plan()
+        try:
+            self._tidier.look()
+        finally:
+            self.plan()

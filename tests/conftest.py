@@ -18,7 +18,9 @@ from cluster import compiled, core
 
 # What runs in the tests' own process are the sources, which a test may change and a coverage sees;
 # the processes that tests start are as a user's are. `tests/cluster/core` is run on both forms.
-if not os.environ.get("QUORATE_TEST_COMPILED"):
+if os.environ.get("QUORATE_TEST_COMPILED"):
+    assert compiled.is_compiled(core), "nothing was compiled of these sources"
+else:
     compiled.forgo(core)
 
 from node.local import LocalCluster, LocalSettings

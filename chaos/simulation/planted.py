@@ -41,7 +41,8 @@ def planted(name: str, removes: str, *, theme: str | None = None) -> Callable[[P
 
 def replace(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Put `make(original)` in the place of an attribute, wherever *owner* has it from."""
-    assert not is_compiled(core), f"bugs are planted in sources: set {INTERPRETED}=1"
+    if is_compiled(core):
+        raise RuntimeError(f"bugs are planted in sources: set {INTERPRETED}=1")
     homes = [home for home in getattr(owner, "__mro__", (owner,)) if name in vars(home)]
     assert homes, f"{owner} has no {name} any more: the bug that replaced it must follow it"
     home = homes[0]

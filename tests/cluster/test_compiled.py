@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from cluster import compiled, core
+from cluster import compiled
+from cluster.core.machine import Machine
 from tests.crash.conftest import skip_out_loud
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +34,12 @@ def package(tmp_path: Path) -> ModuleType:
 def place(tmp_path: Path, package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where an installation has put what it built of it."""
     monkeypatch.setattr(compiled, "PACKAGE", "quorate_compiled_here")
+    monkeypatch.setattr(compiled, "LIBRARY", "quorate_library_here")
     monkeypatch.delenv(compiled.INTERPRETED, raising=False)
     found = tmp_path / "site" / "quorate_compiled_here"
     found.mkdir(parents=True)
     (found / "SOURCES").write_text(compiled.digest(Path(package.__path__[0])))
+    (found.parent / "quorate_library_here.py").touch()
     monkeypatch.syspath_prepend(found.parent)
     yield found
     sys.modules.pop("quorate_compiled_here", None)
@@ -98,24 +102,45 @@ def test_nothing_is_built_where_nothing_was_installed(package: ModuleType) -> No
     assert not compiled.is_compiled(package)
 
 
-def form_of_others() -> str:
-    """Which form of the machine another process gets, as a node does."""
-    program = "from cluster import compiled, core; print(compiled.is_compiled(core))"
+@pytest.mark.usefixtures("place")
+def test_the_library_of_another_build_is_not_mixed_in(
+    package: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "quorate_library_here.py").touch()
+    monkeypatch.syspath_prepend(other)
+    compiled.prefer(package)
+
+    assert not compiled.is_compiled(package)
+
+
+def test_what_cannot_be_read_is_not_there(package: ModuleType, place: Path) -> None:
+    (place / "SOURCES").unlink()
+    compiled.prefer(package)
+
+    assert not compiled.is_compiled(package)
+
+
+def is_compiled_elsewhere() -> bool:
+    """Whether another process has the machine compiled, as a node does."""
+    program = (
+        "from inspect import isfunction; from cluster.core.machine import Machine; "
+        "print(isfunction(Machine.apply_entry))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return done.stdout.strip()
+    return done.stdout.strip() == "False"
 
 
 def test_the_tests_themselves_run_the_sources() -> None:
-    wanted = bool(os.environ.get("QUORATE_TEST_COMPILED"))
-
-    assert compiled.is_compiled(core) is wanted or form_of_others() == "False"
+    assert isfunction(Machine.apply_entry) is not bool(os.environ.get("QUORATE_TEST_COMPILED"))
 
 
 def test_the_compiled_machine_passes_the_tests_of_the_sources() -> None:
     """The stories, and every log and snapshot that an earlier version wrote; in CI all of them."""
-    if form_of_others() == "False":
+    if not is_compiled_elsewhere():
         skip_out_loud(
             "the machine was not compiled when Quorate was installed, or has changed since"
         )
