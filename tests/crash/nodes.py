@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cluster import codec
+from cluster.compiled import INTERPRETED
 from cluster.core.commands import Command
 from node.lifeline import PARENT_VARIABLE
 from node.ports import is_free
@@ -176,6 +177,7 @@ class Nodes:
 
     def __init__(self, directory: Path, *, size: int = 3, **options: Any) -> None:
         self.options = options
+        self.interpreted: set[str] = set()  # The names of those that run the machine's sources.
         names = [f"node{number}" for number in range(1, size + 1)]
         self.data = {name: directory / name for name in names}
         self.addresses = {name: f"{HOST}:{_next_port()}" for name in names}
@@ -214,6 +216,8 @@ class Nodes:
             "PYTHONPATH": str(_RUNNER.parent.parent.parent),
             "QUORATE_CRASH_AT": crash_at,
         }
+        if name in self.interpreted:
+            environment[INTERPRETED] = "1"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(_RUNNER),
