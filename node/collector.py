@@ -17,7 +17,7 @@ TIDY_SECONDS = 0.1
 BUSY_TIDY_SECONDS = 0.025  # While many are made: a look takes as long as there is to look at.
 YOUNG_MANY = 10_000
 YOUNG_MIN = 1_000  # Fewer new objects than that can wait.
-OLD_MAX = 50_000  # So many that stayed are looked at together and frozen: a few milliseconds.
+OLD_MAX = 20_000  # So many that stayed are looked at together and frozen: a few milliseconds.
 
 
 class Tidier:
