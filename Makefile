@@ -34,9 +34,9 @@ clean: ## Remove .venv and every cache
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps depend on pyproject.toml: a second `make` does nothing here. A PYTHON that was
-# asked for by name is looked at every time, so that a wrong one is never quietly ignored.
-# So are the machine's sources, which are compiled (hatch_build.py).
+# The stamps depend on pyproject.toml and on what is compiled (hatch_build.py): a second `make` does
+# nothing here. A PYTHON that was asked for by name is looked at every time, so that a wrong one is
+# never quietly ignored.
 compiled := $(wildcard hatch_build.py cluster/compiled.py cluster/core/*.py)
 
 $(VENV)/.for-use: pyproject.toml $(compiled) | $(if $(PYTHON),asked-python)

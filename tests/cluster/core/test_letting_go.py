@@ -6,10 +6,13 @@ from itertools import pairwise
 
 import pytest
 
+from cluster.core import letting_go
 from cluster.core.commands import Cancel, Leave
 from cluster.core.listing import PAGE_BITS
 from cluster.core.machine import Machine
 from cluster.core.ordered import BLOCK_RECORDS
+from cluster.core.state import Space, State
+from tests.cluster.core.forms import sources_only
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,19 @@ def test_nothing_of_what_was_replaced_is_kept(driver):
         pass
 
     assert [gc.get_referrers(record) for record in records] == [[records]] * len(records)
+
+
+@sources_only
+def test_every_part_is_let_go():
+    """Parts are named in two places: what lets go of them, and what lets the compiled form do it."""
+    numbers = {
+        name
+        for name in State.__slots__
+        if isinstance(getattr(State(lease_ms=1, heartbeat_ms=1), name), int)
+    }
+    assert set(letting_go._STATE_PARTS) == set(State.__deletable__)
+    assert set(letting_go._STATE_PARTS) == set(State.__slots__) - numbers
+    assert set(letting_go._SPACE_PARTS) == set(Space.__deletable__) == set(Space.__slots__)
 
 
 def test_no_step_frees_more_than_a_block_of_those_that_wait(driver):
