@@ -44,7 +44,7 @@ def test_nothing_of_what_was_replaced_is_kept(driver):
 
 @sources_only
 def test_every_part_is_let_go():
-    """Parts are named in two places: what lets go of them, and what lets the compiled form do it."""
+    """Here and where the compiled form is allowed to: a new part is easily missed."""
     numbers = {
         name
         for name in State.__slots__
