@@ -220,6 +220,7 @@ class Participant:
         self._leading.leader_changed()
         self._barriers.leader_changed()
         self._dispatcher.leader_changed()
+        self._snapshots.leader_changed()
 
 
 def _open_leading(

@@ -24,6 +24,8 @@ from cluster.snapshot_sending import FLIGHT_FRAMES
 
 logger = logging.getLogger(__name__)
 
+PAUSE_SECONDS = 5.0  # After a transfer that failed here, as on a full disk, before another one.
+
 
 class SnapshotReceiver:
     """The transfer to this node, if there is one."""
@@ -45,10 +47,17 @@ class SnapshotReceiver:
         self._run = run  # Owns the work that goes on by itself.
         self._loop = asyncio.get_running_loop()
         self._transfer: _Transfer | None = None
+        self._paused_until = float("-inf")  # By the loop's clock.
 
     def link_down(self, peer: str) -> None:
         """Stop what comes from *peer*."""
         if self._transfer is not None and self._transfer.peer == peer:
+            self._abandon()
+
+    def leader_changed(self) -> None:
+        """Stop what a leader of an earlier term will not go on sending."""
+        transfer = self._transfer
+        if transfer is not None and transfer.term < self._engine.term and not transfer.is_whole:
             self._abandon()
 
     def message(self, peer: str, content: list[Any]) -> None:
@@ -76,9 +85,12 @@ class SnapshotReceiver:
             self._engine.confirm_snapshot(self._engine.applied_index)
             self._driver.wake()
             return
+        if self._loop.time() < self._paused_until:
+            self._stop(peer, number)
+            return
         self._abandon()
         reach("snapshot.transfer_begins")
-        self._transfer = _Transfer(peer, number, self._storage.open_draft())
+        self._transfer = _Transfer(peer, number, term)
         self._transfer.task = self._run(self._receive(self._transfer))
 
     def _queue(self, peer: str, number: int, count: int, frame: bytes | None) -> None:
@@ -86,6 +98,7 @@ class SnapshotReceiver:
         transfer = self._transfer
         if transfer is not None and transfer.expects(peer, number, count):
             transfer.queued += 1
+            transfer.is_whole = frame is None
             transfer.frames.put_nowait(frame)
 
     async def _receive(self, transfer: _Transfer) -> None:
@@ -93,12 +106,13 @@ class SnapshotReceiver:
             machine, place = await self._take_in(transfer)
         except (QuorateError, OSError) as error:
             logger.warning("a snapshot from %s was given up: %s", transfer.peer, error)
+            self._paused_until = self._loop.time() + PAUSE_SECONDS
             self._stop(transfer.peer, transfer.number)
             return
         finally:
             # Behind what that thread is doing: a descriptor closed under a write may already be
             # that of another file.
-            self._loop.run_in_executor(self._thread, transfer.draft.discard)
+            self._loop.run_in_executor(self._thread, transfer.discard)
             if self._transfer is transfer:
                 self._transfer = None
         await self._install(machine, place)
@@ -108,7 +122,9 @@ class SnapshotReceiver:
         """Write down and load what comes, until it is whole."""
         loader = codec.MachineLoader()
         place: Place | None = None
+        await self._loop.run_in_executor(self._thread, transfer.open_draft, self._storage)
         draft = transfer.draft
+        assert draft is not None, "it was just opened"
         await self._write(draft.add, snapshots.MAGIC)
         while (content := await transfer.frames.get()) is not None:
             if place is None:
@@ -145,14 +161,25 @@ class SnapshotReceiver:
 class _Transfer:
     """One transfer from the leader."""
 
-    def __init__(self, peer: str, number: int, draft: Draft) -> None:
+    def __init__(self, peer: str, number: int, term: int) -> None:
         self.peer = peer
         self.number = number
-        self.draft = draft
+        self.term = term  # In which the peer leads.
+        self.is_whole = False  # Its end is in line.
+        self.draft: Draft | None = None
         self.queued = 0
         self.written = 0
         self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.task: asyncio.Task[None] | None = None
+
+    # On the storage's thread: one behind the other, whatever is cancelled meanwhile.
+
+    def open_draft(self, storage: Storage) -> None:
+        self.draft = storage.open_draft()
+
+    def discard(self) -> None:
+        if self.draft is not None:
+            self.draft.discard()
 
     def expects(self, peer: str, number: int, count: int) -> bool:
         """Whether that is its next frame, and within what may be unanswered."""

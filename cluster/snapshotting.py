@@ -158,6 +158,10 @@ class Snapshots:
         self._sender.link_down(peer)
         self._receiver.link_down(peer)
 
+    def leader_changed(self) -> None:
+        """Stop what comes from who leads no more."""
+        self._receiver.leader_changed()
+
     def message(self, peer: str, content: Any) -> None:
         """Take what *peer* says of a transfer.
 

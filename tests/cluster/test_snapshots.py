@@ -196,6 +196,27 @@ class SlowHost(RealHost):
         return self.directory
 
 
+class FullDirectory(Directory):
+    """A real one that has no room for a snapshot until it is told."""
+
+    is_full = True
+    opened = 0
+
+    def open_draft(self) -> Draft:
+        draft = super().open_draft()
+        if not self.is_full or threading.current_thread() is threading.main_thread():
+            return draft  # What a node writes as it starts.
+        draft.discard()
+        self.opened += 1
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class FullHost(RealHost):
+    def open_storage(self, path: Path) -> FullDirectory:
+        self.directory = FullDirectory(path)
+        return self.directory
+
+
 async def test_a_transfer_given_up_amid_a_write_closes_its_file_behind_that_write(
     cluster: MakeCluster,
 ) -> None:
@@ -221,6 +242,62 @@ async def test_a_transfer_given_up_amid_a_write_closes_its_file_behind_that_writ
     index = (await leader.propose(a_task())).index
     await back.read(Count(), consistency=Consistency.STALE, min_index=index)
     assert not was_closed
+
+
+async def test_half_a_snapshot_goes_with_the_term_of_its_leader(cluster: MakeCluster) -> None:
+    """Its link stays, and who leads next may send none: half a state would stay in memory."""
+    nodes = await cluster(3, tail_entries=0)
+    leader = nodes.leader()
+    away = nodes.follower().node_id
+    await nodes.stop(away)
+    await submit(leader, 100)
+    await take(leader)  # The other has the log: it will send no snapshot in the place of this one.
+    host = SlowHost()
+    back = await nodes.start(away, host=host)
+    await asyncio.to_thread(host.directory.began.wait)
+    half = back._snapshots._receiver._transfer
+    other = next(r for r in nodes.replicas.values() if r not in (leader, back))
+    try:
+        assert half is not None
+        assert half.task is not None
+        half.is_whole = False  # As of one with more frames than may be under way.
+        await leader.change_leader(other.node_id)
+        await asyncio.wait([half.task], timeout=5)
+        was_over = half.task.done()
+    finally:
+        host.directory.may_end.set()
+
+    index = (await other.propose(a_task())).index
+    await back.read(Count(), consistency=Consistency.STALE, min_index=index)
+    assert was_over
+
+
+async def test_after_a_snapshot_that_found_no_room_there_is_a_pause(
+    cluster: MakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The leader offers it several times a second, and each try would tell of a full disk."""
+    nodes = await cluster(3, tail_entries=0)
+    leader = nodes.leader()
+    away = nodes.follower().node_id
+    await nodes.stop(away)
+    await submit(leader, 100)
+    await take_everywhere(nodes)
+    host = FullHost()
+    back = await nodes.start(away, host=host)
+    receiver = back._snapshots._receiver
+    refused: asyncio.Queue[int] = asyncio.Queue()
+    stop = receiver._stop
+    receiver._stop = lambda peer, number: (refused.put_nowait(number), stop(peer, number))[1]
+
+    for _ in range(3):
+        await refused.get()
+    assert host.directory.opened == 1
+    assert caplog.text.count("was given up") == 1
+
+    host.directory.is_full = False
+    receiver._paused_until = 0.0
+    index = leader.status().applied_index
+    await back.read(Count(), consistency=Consistency.STALE, min_index=index)
 
 
 async def test_a_reader_misses_nothing_when_its_node_is_sent_a_snapshot(
