@@ -13,7 +13,7 @@ from cluster.replica import Replica
 from gateway import api_pages
 from gateway.bodies import BODY_BYTES_MAX
 from gateway.calls import Handler
-from gateway.connect import connect
+from gateway.connect import STOPPING, connect
 from gateway.defaults import SubmitDefaults
 from gateway.events import MEDIA_TYPE as EVENT_STREAM
 from gateway.exchange import exchange
@@ -21,7 +21,7 @@ from gateway.measures import NO_ROUTE, Measures
 from gateway.problems import Problem
 from gateway.routes import ROUTES, STREAMS
 from gateway.routing import Streamer
-from gateway.service import Service
+from gateway.service import Peer, Service
 from gateway.serving import EDGE, Answerer, Edge, problems_told
 
 _log = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ def _bound(handler: Handler) -> Answerer:
     @functools.wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
         service = request.app[_DOOR].service
-        if service is None:
-            return _while_closed(request)
+        if service is None or service.is_stopping:
+            return _while_closed(request, service)
         return await exchange(request, handler, service)
 
     return answer
@@ -99,8 +99,8 @@ def _streamed(handler: Streamer) -> Answerer:
     @functools.wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
         service = request.app[_DOOR].service
-        if service is None:
-            return _while_closed(request)
+        if service is None or service.is_stopping:
+            return _while_closed(request, service)
         return await handler(request, service)
 
     return answer
@@ -120,20 +120,27 @@ async def _measured(request: web.Request, handler: Answerer) -> web.StreamRespon
     return response
 
 
-def _while_closed(request: web.Request) -> web.Response:
+def _while_closed(request: web.Request, service: Service | None) -> web.Response:
     """Answer what needs no replica: that the process lives."""
     if request.path == "/livez":
         return web.json_response({"status": "alive"})
-    raise Problem("starting", "the node is still loading its state; ask again, or ask another")
+    if service is None:
+        raise Problem("starting", "the node is still loading its state; ask again, or ask another")
+    raise Problem("stopping", STOPPING, headers={"Connection": "close"})
 
 
 async def _say_goodbye(app: web.Application) -> None:
     """Let every long wait answer what it has, and whoever stays connected go: the node stops."""
     service = app[_DOOR].service
-    if service is not None:
-        service.watching.close()
-        service.readers.close()
-        leaving = [peer.leave() for peer in service.peers]
+    if service is None:
+        return
+    service.is_stopping = True
+    service.watching.close()
+    service.readers.close()
+    told: set[Peer] = set()
+    while coming := service.peers - told:  # One may have been on its way in.
+        told |= coming
+        leaving = [peer.leave() for peer in coming]
         for left in await asyncio.gather(*leaving, return_exceptions=True):
             if isinstance(left, Exception):
                 _log.error("a connection could not be left", exc_info=left)

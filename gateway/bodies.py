@@ -1,4 +1,7 @@
-"""Bodies as they come in: for how long, and how much of them all a process holds at a time."""
+"""Bodies as they come in: for how long, and how much of them all a process holds at a time.
+
+A WebSocket's message is such a body, but for its refusal.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,17 @@ class Bodies:
 
     def __init__(self) -> None:
         self.bytes_held = 0
+
+    def hold(self, size: int) -> None:
+        """Count *size* bytes more, or less.
+
+        Raises:
+            Problem: `overloaded`, these are too many.
+        """
+        self.bytes_held += size
+        if size > 0 and self.bytes_held > HELD_BYTES_MAX:
+            held = f"{HELD_BYTES_MAX >> 20} MiB of large bodies are being worked on"
+            raise Problem("overloaded", f"{held}: send it again later", headers=_CLOSE)
 
     @contextmanager
     def reading(self, request: web.Request) -> Iterator[Reader]:
@@ -59,8 +73,7 @@ class Reader:
             async with asyncio.timeout(BODY_SECONDS_MAX):
                 return await self._read()
         except TimeoutError:
-            slow = f"the body did not come within {BODY_SECONDS_MAX:g} seconds"
-            raise _timeout(slow) from None
+            raise _too_slow() from None
 
     async def _read(self) -> bytes:
         content = bytearray()
@@ -84,17 +97,64 @@ class Reader:
             return content
         if size > BODY_BYTES_MAX:
             raise too_large(BODY_BYTES_MAX)
-        self._bodies.bytes_held += size - self.bytes_held
-        self.bytes_held = size
-        if self._bodies.bytes_held > HELD_BYTES_MAX:
-            held = f"{HELD_BYTES_MAX >> 20} MiB of large bodies are being worked on"
-            raise Problem("overloaded", f"{held}: send it again later", headers=_CLOSE)
+        more, self.bytes_held = size - self.bytes_held, size
+        self._bodies.hold(more)
         return content
+
+
+class Arriving:
+    """What has come on one WebSocket and was not worked on: large, if a large message is."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self.size = 0  # Bytes, those of small messages too.
+        self.bytes_held = 0
+        # Done when no more may come: `overloaded` by other bodies, or `request_timeout`.
+        self.refused: asyncio.Future[Problem] = self._loop.create_future()
+
+    def came(self, size: int) -> None:
+        """So many bytes more have come."""
+        self.size += size
+        if self.size > INLINE_BYTES_MAX:
+            self._hold(self.size)
+            if self._timer is None:
+                self._timer = self._loop.call_later(BODY_SECONDS_MAX, self._refuse, _too_slow())
+
+    def taken(self, size: int) -> None:
+        """So many of these were worked on. What came after them has its own time."""
+        self.size -= size
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.bytes_held:
+            self._hold(self.size if self.size > INLINE_BYTES_MAX else 0)
+
+    def end(self) -> None:
+        """The connection is over."""
+        self.taken(self.size)
+        self.refused.cancel()
+
+    def _hold(self, size: int) -> None:
+        more, self.bytes_held = size - self.bytes_held, size
+        try:
+            self._bodies.hold(more)
+        except Problem as problem:
+            self._refuse(problem)
+
+    def _refuse(self, problem: Problem) -> None:
+        if not self.refused.done():
+            self.refused.set_result(problem)
 
 
 _CLOSE = {"Connection": "close"}  # The rest of the body is not worth reading.
 
 bodies = Bodies()  # Of the process: memory is the process's.
+
+
+def _too_slow() -> Problem:
+    return _timeout(f"it did not come within {BODY_SECONDS_MAX:g} seconds")
 
 
 def _timeout(detail: str) -> Problem:

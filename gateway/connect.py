@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gateway import bulk, frames, problems, schema
+from gateway import bulk, frames, listening, problems, schema
 from gateway.aside import aside
+from gateway.bodies import Arriving
 from gateway.calls import Body, Call, Reply
 from gateway.encoding import Format
 from gateway.exchange import CONTENT_BYTES_MAX
@@ -23,7 +24,9 @@ from gateway.frames import (
     MESSAGE_BYTES_MAX,
     PROTOCOL,
     Called,
+    Cancelled,
     Misframed,
+    Told,
     Unreadable,
 )
 from gateway.measures import OTHER
@@ -42,6 +45,7 @@ STALL_SECONDS = 30.0  # A peer that takes nothing for so long is cut off.
 LEAVE_SECONDS = 8.0  # What calls in flight may take when the node stops.
 LINGER_SECONDS = 0.5  # Then the peer may close; what it sends meanwhile is refused, not lost.
 CLOSE_SECONDS = 2.0  # What the other half of a good-bye may take.
+STOPPING = "the node is stopping: ask another"
 
 _PEERS_DOING = (ConnectionError, TimeoutError)  # It hung up, or took nothing.
 
@@ -111,20 +115,28 @@ class ServedConnection:
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._taken_back: set[asyncio.Task[None]] = set()  # They end soon.
         self._is_leaving = False
         self._ended = asyncio.Event()
         self._offer = Operation(self._take_offer, ("id",), has_body=True)
 
     async def serve(self) -> None:
         """Take messages and answer their calls, until either end closes."""
-        reading = asyncio.create_task(self._read())
+        with listening.arriving(self._request) as arriving:
+            await self._serve(arriving)
+
+    async def _serve(self, arriving: Arriving) -> None:
+        reading = asyncio.create_task(self._read(arriving))
         writing = asyncio.create_task(self._outbox.run(self._send))
+        refused = arriving.refused
         try:
-            await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((reading, writing, refused), return_when=asyncio.FIRST_COMPLETED)
+            if refused.done():
+                await self._refuse(refused.result())
         finally:
             self._ended.set()
             self._service.sessions.end(self._outbox)
-            tasks = (reading, writing, *self._in_flight.values())
+            tasks = (reading, writing, *self._in_flight.values(), *self._taken_back)
             for task in tasks:
                 task.cancel()
             for ended in await asyncio.gather(*tasks, return_exceptions=True):
@@ -159,10 +171,18 @@ class ServedConnection:
         await asyncio.gather(*self._in_flight.values(), return_exceptions=True)
         await self._outbox.flushed()
 
-    async def _read(self) -> None:
+    async def _refuse(self, problem: Problem) -> None:
+        """Take no more of what arrives."""
+        self._service.measures.problem(problem.code)
+        code = WSCloseCode.TRY_AGAIN_LATER
+        await self._socket.close(code=code, message=problem.detail.encode(), drain=False)
+
+    async def _read(self, arriving: Arriving) -> None:
         try:
             while (message := await self._socket.receive()).type is WSMsgType.BINARY:
+                size = arriving.size
                 await self._take(message.data)
+                arriving.taken(size)
                 await self._outbox.room()
                 await asyncio.sleep(0)  # One message a turn of the loop: others have theirs.
             if message.type is WSMsgType.TEXT:
@@ -192,16 +212,18 @@ class ServedConnection:
         else:
             self._begin(await aside(frames.read_call, frame), is_large=True)
 
-    def _begin(self, called: Called | Unreadable, *, is_large: bool = False) -> None:
+    def _begin(self, called: Told, *, is_large: bool = False) -> None:
         number = called.number
+        if isinstance(called, Cancelled):
+            self._take_back(number)
+            return
         if isinstance(called, Unreadable):
             self._reply_problem(number, Problem("undecodable", called.reason))
             return
         if number in self._in_flight:
             raise frames.number_in_use(number)
         if self._is_leaving:
-            said = "the node is stopping: ask another"
-            self._reply_problem(number, Problem("stopping", said))
+            self._reply_problem(number, Problem("stopping", STOPPING))
             return
         if len(self._in_flight) >= CALLS_MAX:
             self._service.measures.problem(_TOO_MANY.code)
@@ -209,6 +231,14 @@ class ServedConnection:
             return
         task = asyncio.create_task(self._answer(called, is_large=is_large))
         self._in_flight[number] = task
+
+    def _take_back(self, number: int) -> None:
+        """End a call that nobody waits for; it has its answer already if it is not in flight."""
+        task = self._in_flight.pop(number, None)
+        if task is not None:
+            task.cancel()
+            self._taken_back.add(task)
+            task.add_done_callback(self._taken_back.discard)
 
     async def _answer(self, called: Called, *, is_large: bool) -> None:
         started = self._loop.time()
@@ -218,7 +248,8 @@ class ServedConnection:
             what = f"the call {called.name[:64]!r}"
             self._reply_problem(called.number, problems.of_failure(error, what, _log))
         finally:
-            del self._in_flight[called.number]
+            if self._in_flight.get(called.number) is asyncio.current_task():
+                del self._in_flight[called.number]
             name = called.name if called.name in CALLED else OTHER
             self._service.measures.call(name, self._loop.time() - started)
 

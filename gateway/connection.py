@@ -115,12 +115,14 @@ class Connection:
     ) -> Answer:
         """Ask for the operation *name*; the body holds the path's and the query's members too.
 
+        Who is cancelled or waits no longer takes the call back: it keeps no place at the node.
+
         Raises:
             Unreachable: the connection is closed; it was not asked.
             AnswerLost: it may have happened.
             TypeError, ValueError, OverflowError: the body cannot be written, or is too large.
         """
-        answered = self.ask(name, body, extras=extras)
+        number, answered = self._begin(name, body, extras)
         timer = self._loop.call_later(
             timeout_seconds, self._expire, answered, name, timeout_seconds
         )
@@ -128,6 +130,7 @@ class Connection:
             return await answered
         finally:
             timer.cancel()
+            self._take_back(number)
 
     def ask(
         self,
@@ -137,6 +140,12 @@ class Connection:
         extras: Mapping[str, object] | None = None,
     ) -> asyncio.Future[Answer]:
         """As `call`, without a limit of time: the future ends with the answer or the connection."""
+        return self._begin(name, body, extras)[1]
+
+    def _begin(
+        self, name: str, body: Mapping[str, object] | None, extras: Mapping[str, object] | None
+    ) -> tuple[int, asyncio.Future[Answer]]:
+        """The number of a call that is on its way, and its answer to come."""
         if self.closed.is_set():
             raise Unreachable(self.url, f"the connection is closed: {self.close_reason}")
         number = next(self._numbers)
@@ -146,7 +155,7 @@ class Connection:
         answered: asyncio.Future[Answer] = self._loop.create_future()
         self._asked[number] = answered
         self._outbox.put(frame)
-        return answered
+        return number, answered
 
     @property
     def is_idle(self) -> bool:
@@ -191,6 +200,11 @@ class Connection:
         answered = self._asked.pop(told.number, None)
         if answered is not None and not answered.done():
             answered.set_result(Answer(told.status, told.value, told.index))
+
+    def _take_back(self, number: int) -> None:
+        """Tell the node that nobody waits for that call's answer, unless it has come."""
+        if self._asked.pop(number, None) is not None and not self.closed.is_set():
+            self._outbox.put(frames.packed_cancel(number))
 
     def _expire(self, answered: asyncio.Future[Answer], name: str, seconds: float) -> None:
         if not answered.done():

@@ -3,6 +3,7 @@
 A message is one msgpack array of frames, a frame is an array `[kind, …]`:
 
     to the server      ["call", number, name, body]            and a map of extras, if any
+                       ["cancel", number]
     to the client      ["reply", number, status, value, index]
                        ["leased", [lease, …]]  ["orders", {…}]  ["gone", code]  ["leaving"]
 """
@@ -57,6 +58,12 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+class Cancelled(NamedTuple):
+    """Nobody waits for the reply to that call any more: it is not to be answered."""
+
+    number: int
+
+
 class Replied(NamedTuple):
     """A reply's frame: status and value are those of the HTTP answer."""
 
@@ -107,29 +114,32 @@ def split(message: bytes) -> list[bytes]:
     return frames
 
 
-def read_call(frame: bytes) -> Called | Unreadable:
-    """One call's frame from its bytes.
+Told = Called | Unreadable | Cancelled  # What a client says.
+
+
+def read_call(frame: bytes) -> Told:
+    """One frame of a client from its bytes.
 
     Raises:
         Misframed: it is none.
     """
     try:
-        return _call(decode(frame, Format.MSGPACK))
+        return _told_here(decode(frame, Format.MSGPACK))
     except Undecodable as error:
         return Unreadable(call_number(frame), str(error))
 
 
-def read_calls(message: bytes) -> list[Called | Unreadable]:
-    """All calls of a small message.
+def read_calls(message: bytes) -> list[Told]:
+    """All frames of a client's small message.
 
     Raises:
-        Misframed: a frame is no call, or the message no array of frames.
+        Misframed: a frame is none, or the message no array of frames.
     """
     try:
         content = decode(message, Format.MSGPACK)
     except Undecodable:
         return [read_call(frame) for frame in split(message)]  # Whoever broke a rule is found.
-    return [_call(frame) for frame in _frames(content)]
+    return [_told_here(frame) for frame in _frames(content)]
 
 
 def call_number(frame: bytes) -> int:
@@ -138,7 +148,8 @@ def call_number(frame: bytes) -> int:
     Raises:
         Misframed: it does not begin as a call does.
     """
-    reader = msgpack.Unpacker(max_buffer_size=len(frame))
+    # Nothing nested is built: a million empty arrays in the place of a name would take the loop.
+    reader = msgpack.Unpacker(max_buffer_size=len(frame), max_array_len=0, max_map_len=0)
     reader.feed(frame)
     try:
         size = reader.read_array_header()
@@ -178,6 +189,12 @@ def packed_call(
     """
     frame = ["call", number, name, body, extras] if extras else ["call", number, name, body]
     packed: bytes = packer.pack(frame)
+    return packed
+
+
+def packed_cancel(number: int) -> bytes:
+    """The frame that takes a call back."""
+    packed: bytes = msgpack.packb(["cancel", number])
     return packed
 
 
@@ -230,16 +247,29 @@ def _told(frame: Any) -> Replied | Pushed:
     raise Misframed(_PROTOCOL_ERROR, 'a reply is ["reply", number, status, value, index]')
 
 
+def _told_here(frame: Any) -> Called | Cancelled:
+    return _cancelled(frame) if _kind(frame) == "cancel" else _call(frame)
+
+
 def _call(frame: Any) -> Called:
     kind = _kind(frame)
     if kind != "call":
         raise Misframed(_PROTOCOL_ERROR, f"frames of kind {kind[:32]!r} are not known here")
     if len(frame) not in (4, 5) or type(frame[2]) is not str or type(frame[3]) is not dict:
         raise Misframed(_PROTOCOL_ERROR, 'a call is ["call", number, name, body], body a map')
-    number = frame[1]
+    return Called(_number(frame[1]), frame[2], frame[3], _extras(frame[4:]))
+
+
+def _cancelled(frame: list[Any]) -> Cancelled:
+    if len(frame) != 2:
+        raise Misframed(_PROTOCOL_ERROR, 'what takes a call back is ["cancel", number]')
+    return Cancelled(_number(frame[1]))
+
+
+def _number(number: object) -> int:
     if type(number) is not int or not 0 < number <= NUMBER_MAX:
         raise Misframed(_PROTOCOL_ERROR, "a call's number is a positive integer")
-    return Called(number, frame[2], frame[3], _extras(frame[4:]))
+    return number
 
 
 def _kind(frame: object) -> str:

@@ -1,18 +1,35 @@
-"""Listening: connections as aiohttp serves them, with two rules of ours.
+"""Listening: connections as aiohttp serves them, with three rules of ours.
 
-Headers have to come in time, and what is no HTTP is told so in a problem, as every other mistake.
+Headers have to come in time; what is no HTTP is told so in a problem, as every other mistake; and
+a WebSocket's message that is on its way is counted like any other body.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
+from gateway.bodies import Arriving, bodies
 from gateway.problems import Problem
 
 HEADERS_SECONDS = 10.0  # From the connection's begin, or from a later request's first byte.
 _DETAIL_CHARACTERS_MAX = 200
+
+
+@contextmanager
+def arriving(request: web.Request) -> Iterator[Arriving]:
+    """What comes on the WebSocket that *request* has become, counted for as long as it lasts."""
+    connection = request.protocol
+    assert isinstance(connection, _Connection), "all our sites listen here"
+    connection.arriving = counted = Arriving(bodies)
+    try:
+        yield counted
+    finally:
+        connection.arriving = None
+        counted.end()
 
 
 class Listener(web.Server):
@@ -33,12 +50,14 @@ class Listener(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_headers_timer",)
+    __slots__ = ("_headers_timer", "arriving")
 
     _headers_timer: asyncio.TimerHandle | None
+    arriving: Arriving | None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.arriving = None
         self._headers_timer = self._begin_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -47,6 +66,8 @@ class _Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.arriving is not None:
+            self.arriving.came(len(data))
         if not self._is_between_requests:
             self._end_timer()
         elif self._headers_timer is None:

@@ -42,6 +42,7 @@ class Service:
     watching: Watching = field(default_factory=Watching)
     readers: Readers = field(default_factory=Readers)
     peers: set[Peer] = field(default_factory=set)
+    is_stopping: bool = False  # What comes from now on is for another node.
     large_pages: asyncio.Lock = field(default_factory=asyncio.Lock)  # Held to make one.
     polls: Polls = field(init=False)
     sessions: Sessions = field(init=False)

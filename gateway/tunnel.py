@@ -8,6 +8,8 @@ import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
 from yarl import URL
 
+from gateway import listening
+from gateway.bodies import Arriving
 from gateway.frames import MESSAGE_BYTES_MAX
 from gateway.problems import Problem
 from gateway.upstreams import Upstream, Upstreams, target_of
@@ -80,22 +82,35 @@ async def _bridge(
         compress=False,
     )
     await client.prepare(request)
-    passing = asyncio.create_task(_pass(client, node))
-    try:
-        async with upstream.lent(is_stream=True):
-            await _pass(node, client)
-    except TimeoutError:
-        await client.close(code=WSCloseCode.GOING_AWAY, message=b"the node is gone: connect again")
-    finally:
-        passing.cancel()
-        await asyncio.gather(passing, return_exceptions=True)
+    with listening.arriving(request) as arriving:
+        passing = asyncio.create_task(_pass(client, node, arriving))
+        refusing = asyncio.create_task(_refuse(client, arriving))
+        try:
+            async with upstream.lent(is_stream=True):
+                await _pass(node, client)
+        except TimeoutError:
+            gone = b"the node is gone: connect again"
+            await client.close(code=WSCloseCode.GOING_AWAY, message=gone)
+        finally:
+            passing.cancel()
+            refusing.cancel()
+            await asyncio.gather(passing, refusing, return_exceptions=True)
     return client
 
 
-async def _pass(source: Socket, target: Socket) -> None:
+async def _refuse(client: web.WebSocketResponse, arriving: Arriving) -> None:
+    """Close once no more of what arrives can be taken."""
+    problem = await arriving.refused
+    code = WSCloseCode.TRY_AGAIN_LATER
+    await client.close(code=code, message=problem.detail.encode(), drain=False)
+
+
+async def _pass(source: Socket, target: Socket, arriving: Arriving | None = None) -> None:
     """Pass what *source* says until it ends; *target* then ends with the same words."""
     while True:
         message = await source.receive()
+        if arriving is not None:
+            arriving.taken(arriving.size)
         if message.type is WSMsgType.BINARY:
             await target.send_bytes(message.data)
         elif message.type is WSMsgType.TEXT:

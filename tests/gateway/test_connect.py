@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgpack
 import pytest
 import pytest_asyncio
 
 from cluster.replica import Replica
 from cluster.settings import ReplicaSettings
-from gateway.connect import LEAVE_SECONDS
+from gateway.connect import CALLS_MAX, LEAVE_SECONDS
 from gateway.connection import AnswerLost, Connection, Unreachable
+from gateway.frames import PROTOCOL
 from gateway.ids import new_id
 from gateway.problems import KINDS
 from gateway.routes import ROUTES
@@ -161,6 +163,37 @@ async def test_an_answer_that_does_not_come_in_time_is_lost_and_harms_no_other(
         await connection.call("task", {"id": task["id"], "wait": 60}, timeout_seconds=0.05)
 
     assert (await ask(connection, "livez"))[0] == 200
+
+
+async def test_who_waits_no_longer_keeps_no_place_at_the_node(url: str, queue: str) -> None:
+    connection = await Connection.open(url)
+    body = {"type": "t", "data": 1, "queue": queue}
+    task = (await connection.call("submit", body, timeout_seconds=10)).value
+    wait = {"id": task["id"], "wait": 60}
+    waiting = [
+        asyncio.create_task(connection.call("task", wait, timeout_seconds=10))
+        for _ in range(CALLS_MAX)
+    ]
+    full = await asyncio.create_task(connection.call("livez", timeout_seconds=10))
+
+    for each in waiting:
+        each.cancel()
+    await asyncio.wait(waiting)
+    again = await connection.call("task", {"id": task["id"]}, timeout_seconds=10)
+
+    assert full.value["code"] == "overloaded"
+    assert again.status == 200
+    assert connection.is_idle
+    await connection.close()
+
+
+async def test_what_is_over_may_be_taken_back_too(http: aiohttp.ClientSession) -> None:
+    async with http.ws_connect("/connect", protocols=[PROTOCOL]) as socket:
+        for _ in range(2):  # The number is free again.
+            call = ["call", 1, "livez", {}]
+            await socket.send_bytes(msgpack.packb([["cancel", 1], call, ["cancel", 2]]))
+            (reply,) = msgpack.unpackb((await socket.receive()).data)
+            assert reply[:3] == ["reply", 1, 200]
 
 
 async def test_what_was_in_flight_when_the_connection_closed_is_lost(url: str, queue: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -15,10 +15,11 @@ import pytest_asyncio
 from aiohttp import WSMsgType
 from yarl import URL
 
-from gateway import connect
+from gateway import bodies, connect
 from gateway.connection import Connection
 from gateway.frames import MESSAGE_BYTES_MAX, PROTOCOL
 from gateway.ids import new_id
+from node.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -131,6 +132,63 @@ async def test_a_message_of_sixteen_million_empty_lists_is_refused_in_time(
     assert [reply[:3] for reply in answer] == [["reply", 1, 413]]
 
 
+BEGUN = b"\x82\xff" + struct.pack(">Q", MESSAGE_BYTES_MAX - 1) + bytes(4)  # A large one's head.
+
+
+@pytest.mark.usefixtures("other")
+async def test_unfinished_messages_are_bounded_together(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "HELD_BYTES_MAX", 3 << 20)
+    first, second, third = [await opened_by_hand(url) for _ in range(3)]
+    for _reader, writer in (first, second):
+        writer.write(BEGUN + bytes(1 << 20))
+    await held(lambda size: size > 2 << 20)
+    patient = asyncio.create_task(close_frame(first[0]))
+    third[1].write(BEGUN + bytes(2 << 20))
+
+    code, said = await asyncio.wait_for(close_frame(third[0]), WAIT_SECONDS)
+
+    assert code == 1013
+    assert said.startswith("3 MiB of large bodies")
+    assert not patient.done()
+    for _reader, writer in (first, second, third):
+        writer.transport.abort()
+    await asyncio.wait([patient])
+    await held(lambda size: size == 0)
+
+
+@pytest.mark.usefixtures("other")
+async def test_a_message_that_trickles_in_is_given_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.2)
+    reader, writer = await opened_by_hand(url)
+    writer.write(BEGUN + bytes(100_000))
+
+    code, said = await asyncio.wait_for(close_frame(reader), WAIT_SECONDS)
+
+    assert code == 1013
+    assert "0.2 seconds" in said
+    writer.transport.abort()
+
+
+async def held(is_it: Callable[[int], bool]) -> None:
+    """Wait until so much of large bodies is held."""
+
+    async def is_held() -> bool:
+        return is_it(bodies.bodies.bytes_held)
+
+    await wait_until(is_held, what="large bodies", timeout_seconds=WAIT_SECONDS)
+
+
+async def close_frame(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """The code and reason that a node closes with, if it says nothing else."""
+    head = await reader.readexactly(2)
+    content = await reader.readexactly(head[1])
+    return int.from_bytes(content[:2]), content[2:].decode()
+
+
 async def test_calls_beyond_what_may_be_in_flight_are_refused_one_by_one(
     url: str, other: Connection
 ) -> None:
@@ -154,11 +212,7 @@ async def test_a_peer_that_takes_no_answers_is_cut_off(
     monkeypatch.setattr(connect, "STALL_SECONDS", 0.2)
     body = {"type": "t", "data": "x" * 900_000}
     task = (await other.call("submit", body, timeout_seconds=WAIT_SECONDS)).value
-    at = URL(url)
-    reader, writer = await asyncio.open_connection(at.host, at.port)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
-    writer.write(f"GET /connect HTTP/1.1\r\nHost: {at.authority}\r\n{lines}\r\n".encode())
-    await reader.readuntil(b"\r\n\r\n")
+    reader, writer = await opened_by_hand(url)
     reader._transport.pause_reading()  # type: ignore[attr-defined]
 
     writer.write(
@@ -169,6 +223,16 @@ async def test_a_peer_that_takes_no_answers_is_cut_off(
         with pytest.raises(ConnectionError):
             await knock(writer)
     writer.transport.abort()
+
+
+async def opened_by_hand(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket whose frames are ours to write."""
+    at = URL(url)
+    reader, writer = await asyncio.open_connection(at.host, at.port)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+    writer.write(f"GET /connect HTTP/1.1\r\nHost: {at.authority}\r\n{lines}\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
 
 
 async def knock(writer: asyncio.StreamWriter) -> None:

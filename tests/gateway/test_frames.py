@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from gateway import frames
-from gateway.frames import Called, Misframed, Pushed, Replied, Unreadable
+from gateway.frames import Called, Cancelled, Misframed, Pushed, Replied, Unreadable
 
 numbers = some.integers(1, frames.NUMBER_MAX)
 scalars = some.none() | some.booleans() | some.integers(-(1 << 63), (1 << 64) - 1) | some.text()
@@ -61,6 +62,26 @@ def test_a_message_is_split_into_the_very_frames_that_it_was_made_of(
 @given(calls)
 def test_a_call_whose_body_is_not_read_has_its_number(called: Called) -> None:
     assert frames.call_number(packed(called)) == called.number
+
+
+def test_to_know_a_calls_number_nothing_of_it_is_built() -> None:
+    """A million empty arrays in the place of its name would hold the loop up."""
+    frame = msgpack.packb(["call", 1, [[]] * 1_000_000, {}])
+
+    tracemalloc.start()
+    complaint = complaint_of(frames.call_number, frame)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert complaint is not None
+    assert peak < 4 * len(frame)
+
+
+@given(numbers)
+def test_what_takes_a_call_back_reads_back(number: int) -> None:
+    message = frames.message_of([frames.packed_cancel(number)])
+
+    assert frames.read_calls(message) == [Cancelled(number)]
 
 
 @given(some.lists(replies | pushes, max_size=8))
@@ -130,6 +151,10 @@ def deep(levels: int) -> dict[str, Any]:
         ([[*CALL, {}, {}]], 1002),
         ([[*CALL, []]], 1002),
         ([[*CALL, {"colour": "red"}]], 1002),
+        ([["cancel"]], 1002),
+        ([["cancel", 0]], 1002),
+        ([["cancel", "1"]], 1002),
+        ([["cancel", 1, {}]], 1002),
         ([CALL] * 1_001, 1009),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -17,7 +18,7 @@ from gateway import app, connect
 from gateway.app import create_app, open_app
 from gateway.connection import Connection
 from gateway.defaults import SubmitDefaults
-from gateway.frames import Pushed
+from gateway.frames import PROTOCOL, Pushed
 from gateway.serving import serve
 from node.waiting import wait_until
 
@@ -62,6 +63,32 @@ async def test_calls_in_flight_are_answered_and_the_peer_is_told_to_go_elsewhere
     await asyncio.wait_for(connection.closed.wait(), WAIT_SECONDS)
     assert "1001" in connection.close_reason
     await connection.close()
+
+
+async def test_what_comes_while_the_node_stops_is_sent_elsewhere(
+    stopping: web.AppRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By connections that were open before: a proxy's, or a worker's between two polls."""
+    monkeypatch.setattr(connect, "LINGER_SECONDS", 60.0)
+    leaving = asyncio.Event()
+    connection = await Connection.open(url_of(stopping), on_pushed=lambda _told: leaving.set())
+    async with aiohttp.ClientSession(url_of(stopping)) as http:
+        both = [http.get("/livez"), http.get("/livez")]  # Two connections, kept alive.
+        for answer in await asyncio.gather(*(each.__aenter__() for each in both)):
+            await answer.read()
+
+        cleaning = asyncio.create_task(stopping.cleanup())
+        await asyncio.wait_for(leaving.wait(), WAIT_SECONDS)
+        async with http.post("/workers", json={}) as answer:
+            refused = await answer.json()
+        with pytest.raises(aiohttp.WSServerHandshakeError) as handshake:
+            await http.ws_connect("/connect", protocols=[PROTOCOL])
+    await connection.close()
+    await asyncio.wait_for(cleaning, WAIT_SECONDS)
+
+    assert (answer.status, refused["code"]) == (503, "stopping")
+    assert answer.headers["Connection"] == "close"
+    assert handshake.value.status == 503
 
 
 async def test_a_peer_that_leaves_is_not_waited_for(
