@@ -21,7 +21,7 @@ QuorateError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cluster.core.model import Position
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 class QuorateError(Exception):
     """The root: catch it to catch everything that Quorate raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copied, and carried between processes, as it is: what `__init__` asks for is not kept.
+        return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 class NotCommitted(QuorateError):
