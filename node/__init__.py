@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     from node.context import Context, GiveUp
     from node.queuesync import Coordinator, Worker
     from node.tasks import Handler, task
-    from node.worker import TaskWorker
+    from node.worker import TaskWorker, WorkerSettings
 
-__all__ = ["Context", "Coordinator", "GiveUp", "Handler", "TaskWorker", "Worker", "task"]
+__all__ = [
+    "Context",
+    "Coordinator",
+    "GiveUp",
+    "Handler",
+    "TaskWorker",
+    "Worker",
+    "WorkerSettings",
+    "task",
+]
 
 _HOMES = {
     "Context": "node.context",
@@ -23,6 +32,7 @@ _HOMES = {
     "Handler": "node.tasks",
     "TaskWorker": "node.worker",
     "Worker": "node.queuesync",
+    "WorkerSettings": "node.worker",
     "task": "node.tasks",
 }
 

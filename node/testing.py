@@ -7,6 +7,7 @@ memory. Tests may have an event loop or none; `node.pytest_plugin` has the fixtu
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,7 @@ from gateway.defaults import SubmitDefaults
 from gateway.portal import Portal
 from gateway.serving import serve
 from node.memory_host import MemoryHost
-from node.tasks import Handler, by_type, queues_of
+from node.tasks import Handler
 from node.worker import TaskWorker, WorkerSettings
 
 HOST = "127.0.0.1"
@@ -55,21 +56,20 @@ class MemoryCluster:
         finally:
             self._portal.close(_nothing())
 
-    def serve(self, *handlers: Handler[..., Any], slots: int = 4) -> None:
+    def serve(self, *handlers: Handler[..., Any], slots: int = 4, tags: Sequence[str] = ()) -> None:
         """Start a worker that runs tasks of these handlers' types, from the queues they name.
 
         Raises:
             RequestRefused: the cluster does not take such a worker.
         """
-        served = by_type(handlers)
         settings = WorkerSettings(
-            urls=(self.url,),
+            urls=self.url,
             name=f"worker{len(self._workers) + 1}",
             slots=slots,
-            queues=queues_of(served),
+            tags=tags,
             drain_seconds=DRAIN_SECONDS,
         )
-        self._workers.append(self._portal.run(_work(served, settings)))
+        self._workers.append(self._portal.run(_work(handlers, settings)))
 
     async def _stop(self) -> None:
         for worker, _running in self._workers:
@@ -97,7 +97,7 @@ async def _start() -> tuple[Replica, web.AppRunner]:
 
 
 async def _work(
-    handlers: dict[str, Handler[..., Any]], settings: WorkerSettings
+    handlers: Iterable[Handler[..., Any]], settings: WorkerSettings
 ) -> tuple[TaskWorker, asyncio.Task[None]]:
     worker = TaskWorker(handlers, settings)
     running = asyncio.create_task(worker.run())

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.client_errors import refusal
 from gateway.frames import Pushed
 from gateway.ids import new_id
+from gateway.urls import parse_urls
 from node.actions import Action, Ask, Description, Joined, MoveOn, Start, Stop
 from node.lifeline import announce
 from node.link import Link
@@ -24,42 +27,54 @@ from node.processes import Processes
 from node.pulse import Beat, Pulse
 from node.runs import Run
 from node.session import Session
-from node.tasks import Handler
+from node.tasks import Handler, by_type, queues_of
 
 LEAVE_TIMEOUT_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
 
+def default_name() -> str:
+    """How a worker is listed that has no name of its own: host and process id."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """How a worker is reached for and what it takes on."""
+    """Which nodes a worker goes to, and what it takes on."""
 
-    urls: tuple[str, ...]
-    name: str
-    slots: int = 4
-    queues: tuple[str, ...] = ("default",)
-    tags: tuple[str, ...] = ()
-    drain_seconds: float = 20.0
+    urls: str | Iterable[str]  # A list, or text with commas.
+    name: str = field(default_factory=default_name)
+    slots: int = 4  # Tasks at once.
+    queues: Sequence[str] | None = None  # None: default, and those that the handlers name.
+    tags: Sequence[str] = ()  # What tasks may require.
+    drain_seconds: float = 20.0  # How long what runs may take once `stop` was called.
 
 
 class TaskWorker:
     """Runs tasks of the types that it has handlers for, as many at once as it has slots."""
 
-    def __init__(self, handlers: Mapping[str, Handler[..., Any]], settings: WorkerSettings) -> None:
-        self._handlers = handlers
+    def __init__(self, handlers: Iterable[Handler[..., Any]], settings: WorkerSettings) -> None:
+        """Make a worker, which takes its first task once it is `run`.
+
+        Raises:
+            ConfigurationError: no URL can be used, or two handlers claim one type.
+        """
+        self._handlers = by_type(handlers)
         self._settings = settings
+        self._urls = parse_urls(settings.urls)
+        queues = queues_of(self._handlers) if settings.queues is None else settings.queues
         self._session = Session(
             Description(
                 name=settings.name,
                 slots=settings.slots,
-                queues=settings.queues,
-                types=tuple(sorted(handlers)),
-                tags=settings.tags,
+                queues=tuple(queues),
+                types=tuple(sorted(self._handlers)),
+                tags=tuple(settings.tags),
             ),
             new_id,
         )
-        self._link = Link(settings.urls, name=settings.name, listener=self)
+        self._link = Link(self._urls, name=settings.name, listener=self)
         self._processes = Processes(settings.name)
         self._pulse: Pulse | None = None
         self._runs: dict[int, Run] = {}  # Lease token -> its run, until it has stopped.
@@ -88,15 +103,22 @@ class TaskWorker:
     async def run(self) -> None:
         """Serve until `stop`, or until the cluster asks this worker to drain.
 
+        Cancelled, it stops what runs, hands it back and leaves, if a node answers in time.
+
         Raises:
             RequestRefused: the cluster does not take this worker as it describes itself.
         """
-        async with Pulse(self._settings.urls, self._session, self) as self._pulse:
+        async with Pulse(self._urls, self._session, self) as self._pulse:
             linking = asyncio.create_task(self._link.run())
             serving = asyncio.create_task(self._serve())
             try:
                 await asyncio.wait((linking, serving), return_when=asyncio.FIRST_COMPLETED)
                 await (serving if serving.done() else linking)
+            except asyncio.CancelledError:
+                serving.cancel()
+                self._session.give_up()
+                await self._leave()
+                raise
             finally:
                 for task in (linking, serving):
                     task.cancel()
@@ -122,7 +144,12 @@ class TaskWorker:
         except TimeoutError:
             left = session.give_up()
             log.warning("handing back what did not finish in time, tasks: %d", len(left))
-            self._act()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Say good-bye, as the session wants to by now, and see that it is heard; bounded."""
+        session = self._session
+        self._act()
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
                 await self._until(lambda: session.has_left)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
-import socket
 
 import click
 
-from gateway.urls import parse_urls
 from node.commands.options import log_level_option, option, url_option
 from node.log import configure_logging
 from node.loops import run
-from node.tasks import load_handlers, queues_of
-from node.worker import TaskWorker, WorkerSettings
+from node.tasks import load_handlers
+from node.worker import TaskWorker, WorkerSettings, default_name
 
 BUILT_IN = "node.handlers"
 
@@ -64,20 +61,20 @@ def worker(
     without one, the built-in types are served: process, calculate, echo, sleep, fail, noop.
     Modules can also be named in QUORATE_MODULES, with spaces between them.
     """
-    name = name or f"{socket.gethostname()}-{os.getpid()}"
+    name = name or default_name()
     configure_logging(name, level=log_level)
     handlers = load_handlers(modules or (BUILT_IN,))
     settings = WorkerSettings(
-        urls=parse_urls(url),
+        urls=url,
         name=name,
         slots=slots,
-        queues=queues_of(handlers) if queues is None else _split(queues),
+        queues=None if queues is None else _split(queues),
         tags=_split(tags),
         drain_seconds=drain_seconds,
     )
     gc.collect()
     gc.freeze()  # What was imported stays: no collection, of many a second, need look at it.
-    return run(TaskWorker(handlers, settings).run_until_signal())
+    return run(TaskWorker(handlers.values(), settings).run_until_signal())
 
 
 def _split(text: str) -> tuple[str, ...]:

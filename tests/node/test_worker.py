@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import runpy
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from node.worker import TaskWorker, WorkerSettings
 from tests.node import process_handlers
 from tests.node.working import working
 
+DOCS = Path(__file__).resolve().parents[2] / "docs/workers.md"
 END_SECONDS = 15.0
 HEARTBEAT_SECONDS = 5.0  # With the cluster's usual leases.
 
@@ -190,7 +194,7 @@ async def test_a_drain_is_bounded_and_hands_the_rest_back(
 
 
 async def test_a_worker_waits_for_a_cluster_that_is_not_there_yet() -> None:
-    worker = TaskWorker({}, WorkerSettings(urls=("http://127.0.0.1:1",), name="worker"))
+    worker = TaskWorker([], WorkerSettings(urls="http://127.0.0.1:1"))
     running = asyncio.create_task(worker.run())
     await asyncio.sleep(0)
 
@@ -326,7 +330,7 @@ async def test_a_worker_that_the_cluster_drains_ends_what_it_runs_and_leaves(
         await may_end.wait()
         return "finished"
 
-    worker = TaskWorker({"long": long}, WorkerSettings(urls=(url,), name="drained"))
+    worker = TaskWorker([long], WorkerSettings(urls=url))
     running = asyncio.create_task(worker.run())
     submitted = await client.submit("long")
     await begun.wait()
@@ -341,8 +345,47 @@ async def test_a_worker_that_the_cluster_drains_ends_what_it_runs_and_leaves(
     assert await client.workers() == []
 
 
+async def test_a_worker_in_a_program_is_written_as_the_docs_say(
+    url: str, client: Client, tmp_path: Path
+) -> None:
+    (example,) = re.findall(r"```python\n(import asyncio\n.*?)```", DOCS.read_text(), re.DOTALL)
+    (tmp_path / "program.py").write_text(example)
+    program = runpy.run_path(str(tmp_path / "program.py"))
+    done = asyncio.Event()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(program["serve"](url, done))
+        submitted = await client.submit(program["greet"], "World")
+        greeting = await submitted.result(timeout=END_SECONDS)
+        done.set()
+
+    assert greeting == "Hello World"
+    assert await client.workers() == []
+
+
+async def test_a_worker_that_is_cancelled_hands_back_what_it_runs_and_leaves(
+    url: str, client: Client
+) -> None:
+    begun = asyncio.Event()
+
+    @task("endless", queue="elsewhere")
+    async def endless(_context: Context, _data: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(TaskWorker([endless], WorkerSettings(urls=url)).run())
+    submitted = await client.submit(endless, None)
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert await submitted.status() == "pending"
+    assert await client.workers() == []
+
+
 async def test_a_worker_that_the_cluster_does_not_take_says_why(url: str) -> None:
-    worker = TaskWorker({}, WorkerSettings(urls=(url,), name="w", queues=("",)))
+    worker = TaskWorker([], WorkerSettings(urls=url, queues=[""]))
 
     async with asyncio.timeout(END_SECONDS):
         with pytest.raises(InvalidRequest, match="queues"):

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from node.tasks import Handler, by_type
+from node.tasks import Handler
 from node.worker import TaskWorker, WorkerSettings
 
 
@@ -16,8 +16,7 @@ async def working(
     url: str, *handlers: Handler[..., Any], name: str = "worker", **settings: Any
 ) -> AsyncIterator[TaskWorker]:
     """Run a worker, and stop it at the end. *url* may be several, with commas between them."""
-    urls = tuple(url.split(","))
-    worker = TaskWorker(by_type(handlers), WorkerSettings(urls=urls, name=name, **settings))
+    worker = TaskWorker(handlers, WorkerSettings(urls=url, name=name, **settings))
     running = asyncio.create_task(worker.run())
     try:
         yield worker
