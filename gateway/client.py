@@ -11,7 +11,7 @@ from gateway.client_pages import Pages
 from gateway.client_queues import Queues
 from gateway.client_work import Work
 from gateway.handles import Handle
-from gateway.submissions import Submission, SubmitOptions, Submittable
+from gateway.submissions import Submission, SubmitOptions, Submittable, submission_of
 
 _MINIMAL = {"prefer": "return=minimal"}  # A handle is made of the id alone.
 
@@ -77,10 +77,7 @@ class Client(Pages, Queues, Work):
                 submit it again and it is one task.
             TypeError, ValueError, OverflowError: the data is no value that can be sent.
         """
-        if isinstance(task, str):
-            submission = Submission(task, *args, **kwargs)
-        else:
-            submission = task.submission(*args, **kwargs)
+        submission = submission_of(task, *args, **kwargs)
         extras = self._extras() | _MINIMAL
         answer = await self._caller.call("submit", submission.body(), extras=extras)
         task_id, is_duplicate = answer.value["task_id"], "duplicate" in answer.value

@@ -74,3 +74,18 @@ class Submittable(Protocol[P, R_co]):
 
     def submission(self, *args: P.args, **kwargs: P.kwargs) -> Submission[R_co]:
         """The submission of a call with these arguments."""
+
+
+def submission_of(
+    task: Submittable[..., R_co] | str, /, *args: Any, **kwargs: Any
+) -> Submission[R_co]:
+    """The submission of a handler with its arguments, or of a type with its data and options.
+
+    Raises:
+        TypeError: it is neither, or the arguments do not fit.
+    """
+    if isinstance(task, str):
+        return Submission(task, *args, **kwargs)
+    if not hasattr(task, "submission"):
+        raise TypeError(f"{task!r} is neither a type's name nor a handler: @task makes one of it")
+    return task.submission(*args, **kwargs)

@@ -164,9 +164,12 @@ def by_type(handlers: Iterable[Handler[..., Any]]) -> dict[str, Handler[..., Any
 
     Raises:
         ConfigurationError: two functions claim one type.
+        TypeError: one is no handler.
     """
     found: dict[str, Handler[..., Any]] = {}
     for handler in handlers:
+        if not isinstance(handler, Handler):
+            raise TypeError(f"{handler!r} is no handler: @task makes one of it")
         # One with other options (`using`) runs the same function.
         if found.setdefault(handler.name, handler).function is not handler.function:
             raise ConfigurationError(f"two handlers claim the task type {handler.name!r}")

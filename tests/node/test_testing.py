@@ -54,6 +54,32 @@ def test_a_worker_may_come_later_and_another_one_too(quorate_cluster: MemoryClus
             refused.result(timeout=10)
 
 
+def test_a_worker_may_have_the_tags_that_a_task_requires(quorate_cluster: MemoryCluster) -> None:
+    quorate_cluster.serve(greet)
+    quorate_cluster.serve(greet, tags=["gpu"])
+
+    with BlockingClient(quorate_cluster.url) as client:
+        handle = client.submit(greet.using(requires=["gpu"]), "World")
+        ended = handle.ended(timeout=10)
+        worker = client.worker(ended["worker_id"])
+
+    assert worker["tags"] == ["gpu"]
+
+
+def test_a_function_that_is_no_handler_is_told_what_it_lacks(
+    quorate_cluster: MemoryCluster,
+) -> None:
+    def plain(_context: Context) -> None: ...
+
+    with pytest.raises(TypeError, match=r"plain .* is no handler: @task makes one of it"):
+        quorate_cluster.serve(plain)  # type: ignore[arg-type]
+    with (
+        BlockingClient(quorate_cluster.url) as client,
+        pytest.raises(TypeError, match=r"plain .* nor a handler: @task makes one of it"),
+    ):
+        client.submit(plain)  # type: ignore[call-overload]
+
+
 def test_a_worker_that_the_cluster_refuses_is_said_at_once() -> None:
     @task("crowd", queue="no such name: it is much too long" * 10)
     def crowd(_context: Context) -> None: ...
