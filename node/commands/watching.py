@@ -48,6 +48,8 @@ def events(
 
     Goes on at another gateway of --url when one ends, and misses and repeats nothing.
     """
+    if from_start and after is not None:
+        raise click.UsageError("--from-start and --after say two places to begin at")
     source = EventSource(
         parse_urls(url),
         after=after,
@@ -76,6 +78,8 @@ def monitor(
     *, from_index: int | None, from_start: bool, url: str, patience: float, wants_json: bool
 ) -> int:
     """Show every command of the replicated log as it is executed, until Ctrl-C."""
+    if from_start and from_index is not None:
+        raise click.UsageError("--from-start and --from say two places to begin at")
 
     async def follow() -> None:
         async with Client(url, patience_seconds=patience) as client:
@@ -100,6 +104,8 @@ def keys(*, pattern: str, url: str, patience: float, wants_json: bool) -> int:
 
     async def work(client: Client) -> int:
         rows = [row for row in await _records(client) if fnmatchcase(row["key"], pattern)]
+        if not wants_json:
+            rows = [row | {"some": _with_more(row)} for row in rows]
         print_table(rows, ("key", "count", "some"), wants_json=wants_json)
         return 0
 
@@ -157,8 +163,13 @@ async def _records(client: Client) -> list[Object]:
 
 
 def _row(key: str, count: int, names: list[str]) -> Object:
-    more = ["…"] if count > SHOWN_KEYS else []
-    return {"key": key, "count": count, "some": [*names[:SHOWN_KEYS], *more]}
+    return {"key": key, "count": count, "some": names[:SHOWN_KEYS]}
+
+
+def _with_more(row: Object) -> list[str]:
+    """Its names for a person, who is told that there are more."""
+    some: list[str] = row["some"]
+    return [*some, "…"] if row["count"] > len(some) else some
 
 
 def _shown(command: Object) -> Iterator[tuple[str, Any]]:

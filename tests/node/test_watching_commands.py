@@ -94,13 +94,25 @@ def test_machines_are_given_the_commands_whole(
     assert {"index", "term", "time", "wall_time", "op"} <= command.keys()
 
 
-def test_a_wrong_filter_is_one_sentence_and_1(
+def test_a_wrong_filter_is_one_sentence_and_2(
     command_line: CommandLine, small_cluster: list[str]
 ) -> None:
     done = command_line.run("events", "--kind", "explosion", "--url", small_cluster[0])
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("quorate: kind: 'explosion' is no kind of event; these are: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("events", "--after", "1-2-3-4"), ("monitor", "--from", "3")]
+)
+def test_two_places_to_begin_at_are_misuse(
+    command_line: CommandLine, arguments: tuple[str, ...]
+) -> None:
+    done = command_line.run(*arguments, "--from-start", "--url", "http://127.0.0.1:1")
+
+    assert done.returncode == 2
+    assert "two places to begin at" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["events", "monitor", "keys"])
@@ -128,6 +140,21 @@ def test_keys_tells_how_many_there_are_of_what(
         *("queues", "workers:active", "nodes"),
     ]
     assert json.loads(rows[0]) == {"key": "tasks:pending", "count": 1, "some": [task_id]}
+
+
+def test_keys_tells_people_that_there_are_more_and_machines_names_alone(
+    command_line: CommandLine, small_cluster: list[str]
+) -> None:
+    url = ("--url", small_cluster[0])
+    for _ in range(4):
+        command_line.run("submit", "nobody", "--queue", "elsewhere", *url)
+
+    (_header, line) = command_line.run("keys", "tasks:pending", *url).stdout.splitlines()
+    row = json.loads(command_line.run("keys", "tasks:pending", "--json", *url).stdout)
+
+    assert line.endswith(", …")
+    assert len(row["some"]) == 3
+    assert "…" not in row["some"]
 
 
 def test_an_event_is_one_line_whatever_its_error() -> None:
