@@ -45,7 +45,7 @@ _plan = click.option(
 )  # fmt: skip
 
 
-@click.group(short_help="Break clusters, and judge what held")
+@click.group()
 def chaos() -> None:
     """Break clusters, and judge whether the promises held."""
 

@@ -14,14 +14,18 @@ from pathlib import Path
 from node.lifeline import hold_on_to_parent
 
 SIBLINGS = ("cluster", "gateway")
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    hold_on_to_parent()
-    _put_working_directory_last()
-    _refuse_foreign_siblings()
-    sys.exit(importlib.import_module("node.commands").run())
+    try:
+        hold_on_to_parent()
+        _put_working_directory_last()
+        _refuse_foreign_siblings()
+        sys.exit(importlib.import_module("node.commands").run())
+    except KeyboardInterrupt:  # Even while it still loads what it needs.
+        sys.exit(INTERRUPTED)
 
 
 def _put_working_directory_last() -> None:

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed, 2 misused. Expected errors are one line on standa
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -12,10 +13,18 @@ import sys
 from typing import NamedTuple
 
 import click
+from click.shell_completion import shell_complete
 
 from cluster.errors import ConfigurationError, QuorateError
+from gateway.client_errors import RequestRefused
+from node.cli import INTERRUPTED
 
 ENTRY_POINTS = "quorate.commands"  # Where packages above this one, chaos, offer theirs.
+# Of those, so that the list loads none.
+SUMMARIES = {"chaos": "Break clusters, and judge what held"}
+COMPLETION_VARIABLE = "_QUORATE_COMPLETE"  # Set by a shell's completion, as click has it.
+UNPROCESSABLE = 422
+UNWRITABLE = frozenset({errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC})
 
 
 class Home(NamedTuple):
@@ -59,11 +68,11 @@ class LazyGroup(click.Group):
             return None if entry is None else _as_command(entry.load())
         return _as_command(getattr(importlib.import_module(home.module), home.attribute))
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, home.summary) for name, home in COMMANDS.items()]
-        for name in sorted(_offered_elsewhere()):
-            command = self.get_command(context, name)
-            rows.append((name, command.get_short_help_str() if command else ""))
+        for name, entry in sorted(_offered_elsewhere().items()):
+            summary = SUMMARIES.get(name) or _as_command(entry.load()).get_short_help_str()
+            rows.append((name, summary))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -79,25 +88,49 @@ def quorate() -> None:
 
 def run() -> int:
     """Run what the arguments ask for and return the exit status."""
+    if sys.stdout is None:  # It was closed: writing must fail, and no socket take its place.
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
     try:
-        status = quorate.main(prog_name="quorate", standalone_mode=False)
+        return _run()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except ConfigurationError as error:
         return _complain(error, status=2)
+    except RequestRefused as error:
+        return _complain(error, status=2 if error.status == UNPROCESSABLE else 1)
     except QuorateError as error:
         return _complain(error, status=1)
-    except (click.Abort, KeyboardInterrupt):
-        return 130  # 128 + SIGINT, as shells have it.
+    except click.Abort:
+        return INTERRUPTED
     except BrokenPipeError:
-        # Our reader has seen enough; the interpreter must not flush into the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _give_output_up()
+        return 0  # Our reader has seen enough.
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _give_output_up()
+        return _complain(f"the output cannot be written: {error.strerror}", status=1)
+
+
+def _run() -> int:
+    """As click's `main`, which makes a failure of a reader that has gone."""
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        return shell_complete(quorate, {}, "quorate", COMPLETION_VARIABLE, instruction)
+    try:
+        with quorate.make_context("quorate", sys.argv[1:]) as context:
+            status = quorate.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
     return status if isinstance(status, int) else 0
 
 
-def _complain(error: QuorateError, *, status: int) -> int:
+def _give_output_up() -> None:
+    """Have nothing fail once more when the interpreter flushes what was not written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(error: object, *, status: int) -> int:
     click.echo(f"quorate: {error}", err=True)
     return status
 

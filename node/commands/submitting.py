@@ -11,6 +11,7 @@ import click
 from gateway.caller import Object
 from gateway.client import Client
 from gateway.client_errors import InvalidRequest, RequestRefused
+from gateway.encoding import Format, Undecodable, decode
 from gateway.submissions import Submission
 from node.commands.asking import with_client
 from node.commands.batches import Batch, NotTaken, batches
@@ -153,9 +154,9 @@ def _parse(data: str | None) -> Any:
     if data is None:
         return None
     try:
-        return json.loads(data)
-    except ValueError:
-        raise click.BadParameter(
-            f"{data!r} is not JSON; a text needs its own quotes: {json.dumps(data)!r}",
-            param_hint="JSON",
-        ) from None
+        # Bytes as they were given, also those that are no UTF-8.
+        return decode(data.encode(errors="surrogateescape"), Format.JSON)
+    except Undecodable as error:
+        quoted = json.dumps(data, ensure_ascii=False)
+        hint = f"; a text needs its own quotes: {quoted!r}" if data[:1].isalnum() else ""
+        raise click.BadParameter(f"{error}{hint}", param_hint="JSON") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -31,6 +33,74 @@ def test_the_version_is_told_at_once(command_line: CommandLine) -> None:
     assert time.monotonic() - started < 2, "it loads only what it needs"
 
 
+def test_help_loads_no_command() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "node", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    assert "click" in loaded
+    assert not loaded & {"chaos.scene", "gateway.client", "rich", "aiohttp"}
+    assert "  chaos    Break clusters, and judge what held\n" in done.stdout
+
+
+def test_a_command_interrupted_while_it_is_loaded_ends_with_130(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "click.py").write_text("raise KeyboardInterrupt")
+    done = command_line.run("--version", PYTHONPATH=str(tmp_path / "path"))
+
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("tasks",),
+        ("cluster", "--json"),
+        ("events", "--from-start"),
+        ("monitor", "--from-start"),
+    ],
+)
+def test_a_reader_that_has_seen_enough_is_no_failure(
+    command_line: CommandLine, small_cluster: list[str], arguments: tuple[str, ...]
+) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        command_line.command(*arguments),
+        env=command_line.environment | {"QUORATE_URL": small_cluster[0]},
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(write_end)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("output", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+@pytest.mark.parametrize("arguments", ["--help", "tasks", "cluster --json"])
+def test_output_that_cannot_be_written_is_one_sentence_and_1(
+    command_line: CommandLine, small_cluster: list[str], arguments: str, output: str, why: str
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(command_line.command())} {arguments} {output}"],
+        env=command_line.environment | {"QUORATE_URL": small_cluster[0]},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == f"quorate: the output cannot be written: {why}\n"
+
+
 def test_help_lists_every_command_of_today(command_line: CommandLine) -> None:
     done = command_line.run("--help")
 
@@ -46,6 +116,13 @@ def test_help_lists_every_command_of_today(command_line: CommandLine) -> None:
         ("up", "--nodes", "none"),
         ("up", "--exit"),
         ("submit", "process", "Hello World"),
+        ("submit", "process", r'"\ud800"'),
+        ("submit", "process", "1" * 30),
+        ("submit", "process", "[" * 5_000 + "]" * 5_000),
+        ("submit", "process", '"\udcff"'),  # What a byte that is no UTF-8 is read as.
+        ("submit", "process", '{"a": 1, "a": 2}'),
+        ("submit", "process", "NaN"),
+        ("submit", "process", "1e400"),
         ("tasks", "--url", "ftp://127.0.0.1"),
         ("worker", "no_such_module"),
         ("node", "--id", "a", "--cluster", "b=127.0.0.1:1", "--data", "d"),
@@ -60,6 +137,7 @@ def test_misuse_ends_with_2_and_without_a_traceback(
     assert done.returncode == 2
     assert done.stderr
     assert "Traceback" not in done.stderr
+    assert len(done.stderr) < 1_000
 
 
 def test_a_text_that_is_no_json_is_answered_with_how_to_write_it(
@@ -178,13 +256,27 @@ def test_a_waited_for_task_that_fails_is_1(
     assert "failed: RuntimeError: no luck" in done.stderr
 
 
-def test_a_refused_submission_is_1_and_names_the_field(
-    command_line: CommandLine, small_cluster: list[str]
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("submit echo", "priority", "11"),
+        ("submit echo", "id", "abc"),
+        ("submit echo", "delay", "-1"),
+        ("tasks", "status", "bogus"),
+        ("worker", "queues", ""),
+        ("worker", "queues", "bad name/"),
+        ("worker", "slots", "100000"),
+        ("worker", "name", "n" * 300),
+    ],
+)
+def test_what_a_node_calls_wrong_is_misuse_and_named(
+    command_line: CommandLine, small_cluster: list[str], command: str, option: str, value: str
 ) -> None:
-    done = command_line.run("submit", "echo", "--priority", "11", "--url", small_cluster[0])
+    done = command_line.run(*command.split(), f"--{option}", value, "--url", small_cluster[0])
 
-    assert done.returncode == 1
-    assert "priority" in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"quorate: {option}")
+    assert "Traceback" not in done.stderr
 
 
 def test_every_option_has_its_variable(command_line: CommandLine, small_cluster: list[str]) -> None:
