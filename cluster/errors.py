@@ -103,5 +103,5 @@ class UnsupportedVersion(QuorateError):
     """A log, a snapshot or a peer speaks a version that this program does not know."""
 
 
-class ConfigurationError(QuorateError):
+class ConfigurationError(QuorateError, ValueError):
     """An option is wrong or missing. The message says which one and how to mend it."""

@@ -109,9 +109,9 @@ class Caller:
             self._turn_from(url)
             is_over = may_have_happened and not is_repeatable(asked.name, asked.body)
             if is_over or not await self._pause(tries, until):
-                trouble = f"{url}: {answer.get('detail', f'HTTP {status}')}"
+                trouble = self._in_vain(url, answer.get("detail", f"HTTP {status}"))
                 if may_have_happened:
-                    raise OutcomeUnknown(self._in_vain(trouble))
+                    raise OutcomeUnknown(trouble)
                 raise self._refused_for_long(status, answer, trouble)
         raise AssertionError("unreachable: the count has no end")
 
@@ -132,10 +132,12 @@ class Caller:
     def _refused_for_long(self, status: int, answer: Object, trouble: str) -> QuorateError:
         """What to raise after the last try, which brought *answer*: it did not happen."""
         if answer.get("code") == _OVERLOADED:
-            return Overloaded(self._in_vain(trouble))
+            return Overloaded(trouble)
         if status == _FULL:
             return refusal(status, answer)
-        return NoQuorum(self._in_vain(trouble))
+        return NoQuorum(trouble)
 
-    def _in_vain(self, trouble: str) -> str:
-        return f"no gateway of {', '.join(self.urls)} answered in time; the last: {trouble}"
+    def _in_vain(self, url: str, why: str) -> str:
+        if len(self.urls) == 1:
+            return f"{url} did not answer in time: {why}"
+        return f"no gateway of {', '.join(self.urls)} answered in time; the last: {url}: {why}"

@@ -95,7 +95,7 @@ class Connection:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await session.close()
-            raise Unreachable(url, _why_not(error)) from None
+            raise Unreachable(url, why_not(error, seconds=OPEN_SECONDS)) from None
         except BaseException:
             await session.close()
             raise
@@ -220,14 +220,21 @@ class Connection:
                 answered.set_exception(lost)
 
 
-def _why_not(error: BaseException) -> str:
-    """What a failed connection says to a person."""
+def why_not(error: BaseException, *, seconds: float) -> str:
+    """What a connection that failed, or answered nothing in so many *seconds*, says to a person."""
     if isinstance(error, TimeoutError):
-        return f"no answer in {OPEN_SECONDS:g} seconds"
+        return f"no answer in {seconds:g} seconds"
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return f"it answered HTTP {error.status} and no WebSocket"
+        # Asked again all the same, even after a 404: so answers, too, a proxy of nodes that start.
+        return f"HTTP {error.status} and no WebSocket: no node is there, or a proxy passes none on"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"it answered HTTP {error.status}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "there is no host of this name"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return "it does not speak TLS as we do: is it an http:// address?"
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__

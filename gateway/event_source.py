@@ -15,6 +15,7 @@ import aiohttp
 
 from cluster.errors import NoQuorum
 from gateway.client_errors import refusal
+from gateway.connection import why_not
 
 Object = dict[str, Any]
 
@@ -23,6 +24,7 @@ SILENCE_SECONDS = 45.0
 CONNECT_SECONDS = 3.0
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.2  # Between rounds of all nodes.
+LAST_SEEN = "Last-Event-ID"
 LOST = "lost"  # The event by which a node says that it could not keep up for this reader.
 
 
@@ -89,8 +91,10 @@ class EventSource:
                         until = loop.time() + self._patience_seconds
                         if event is not None:
                             yield event
+                except aiohttp.ConnectionTimeoutError as error:
+                    trouble = why_not(error, seconds=CONNECT_SECONDS)
                 except (aiohttp.ClientError, TimeoutError) as error:
-                    trouble = str(error) or type(error).__name__
+                    trouble = why_not(error, seconds=SILENCE_SECONDS)
                 if loop.time() >= until:
                     raise NoQuorum(f"no gateway tells events; the last was {url}: {trouble}")
                 if tries % len(self._urls) == 0:
@@ -98,12 +102,14 @@ class EventSource:
 
     async def _read(self, session: aiohttp.ClientSession, url: str) -> AsyncIterator[Object | None]:
         """One node's events, and None for what is none, until it ends the stream."""
-        seen = {} if self.position is None else {"Last-Event-ID": self.position}
+        seen = {} if self.position is None else {LAST_SEEN: self.position}
         async with session.get(f"{url}/events", params=self._query, headers=seen) as answer:
             if answer.status >= 500 or answer.status == 429:
                 answer.raise_for_status()
             if answer.status >= 400:
-                raise refusal(answer.status, _problem(await answer.read()))
+                # Callers know the header as `after`.
+                content = (await answer.read()).replace(LAST_SEEN.encode(), b"after")
+                raise refusal(answer.status, _problem(content))
             blocks = Blocks()
             async for content in answer.content.iter_any():
                 for block in blocks.feed(content):

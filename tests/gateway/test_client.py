@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -91,8 +92,36 @@ async def test_nobody_reached_means_that_it_did_not_happen(free_port: int) -> No
         with pytest.raises(NoQuorum) as nobody:
             await client.submit("a", 1)
 
-    said = f"no gateway of {url} answered in time; the last: {url}: connection refused"
+    assert str(nobody.value) == f"{url} did not answer in time: connection refused"
+
+
+async def test_several_that_were_not_reached_are_told_with_what_the_last_one_did(
+    free_port: int,
+) -> None:
+    urls = [f"http://127.0.0.1:{free_port}", f"http://127.0.0.2:{free_port}"]
+    async with Client(urls, patience_seconds=0.01) as client:
+        with pytest.raises(NoQuorum) as nobody:
+            await client.health()
+
+    both, last = ", ".join(urls), urls[1]
+    said = f"no gateway of {both} answered in time; the last: {last}: connection refused"
     assert str(nobody.value) == said
+
+
+@pytest.mark.parametrize(
+    ("scheme", "path", "why"),
+    [
+        ("https", "", "it does not speak TLS as we do: is it an http:// address?"),
+        ("http", "/elsewhere", "HTTP 404 and no WebSocket: no node is there, or a proxy passes"),
+    ],
+)
+async def test_what_is_wrong_with_an_address_is_said(
+    url: str, scheme: str, path: str, why: str
+) -> None:
+    address = url.replace("http", scheme) + path
+    async with Client(address, patience_seconds=0.1) as client:
+        with pytest.raises(NoQuorum, match=re.escape(f"{address} did not answer in time: {why}")):
+            await client.health()
 
 
 @pytest.mark.parametrize(

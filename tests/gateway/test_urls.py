@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cluster.errors import ConfigurationError
+from gateway.client import Client
 from gateway.urls import parse_urls
 
 
@@ -25,6 +28,14 @@ def test_no_url_is_refused_with_one_to_write(given: str | list[str]) -> None:
         parse_urls(given)
 
 
-def test_a_url_that_no_client_could_use_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="'ftp://a' is no node's URL"):
-        parse_urls("http://a:1,ftp://a")
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://a", "http://", "http://a:99999", "http://a:0", "http://[::1", "a:b", "http://a?x=1"],
+)
+def test_a_url_that_no_client_could_use_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{url!r} is no node's URL")):
+        Client(f"http://a:1,{url}")
+
+
+def test_a_url_may_have_a_path_and_need_no_port() -> None:
+    assert parse_urls("https://queue.example/quorate/") == ("https://queue.example/quorate",)
