@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import click
 
+from cluster.errors import NoQuorum
 from gateway.caller import Object
 from gateway.client import Client
 from gateway.client_errors import RequestRefused
 from node.commands.asking import hand_down, with_client
 from node.commands.options import client_options
 from node.commands.output import as_json, print_object, print_table
+from node.waiting import wait_until
 
 ADD_SECONDS = 60.0  # How long a new node may take to catch up.
+LEAD_SECONDS = 10.0  # How long it may take until the node that is asked knows who leads now.
 
 
 @click.group("cluster", invoke_without_command=True)
@@ -73,9 +76,24 @@ def lead(*, node_id: str | None, url: str, patience: float, wants_json: bool) ->
     """Have the node ID lead, or whichever other one is furthest."""
 
     async def work(client: Client) -> int:
+        before = (await client.cluster())["leader"]
         await client.call("change_leader", {} if node_id is None else {"to": node_id})
-        said = f"{node_id} leads" if node_id else "another node leads"
-        return await _changed(client, said, wants_json=wants_json)
+
+        async def led_anew() -> Object | None:
+            view = await client.cluster()
+            leader = view["leader"]
+            is_new = leader is not None and (leader == node_id or leader != before)
+            return view if is_new else None
+
+        try:
+            view = await wait_until(led_anew, what="a new leader", timeout_seconds=LEAD_SECONDS)
+        except TimeoutError as error:
+            raise NoQuorum(str(error)) from None
+        if wants_json:
+            _show(view, wants_json=True)
+        else:
+            click.echo(f"{view['leader']} leads")
+        return 0
 
     return with_client(url, patience, work)
 

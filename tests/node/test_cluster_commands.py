@@ -36,7 +36,9 @@ def test_a_node_is_taken_in_leads_and_is_let_go(
         assert said("lead", "node2") == "node2 leads\n"
         view = json.loads(command_line.run("cluster", "--json", "--url", http).stdout)
         assert (view["node_id"], view["role"], view["quorum"]) == ("node2", "leader", True)
-        assert said("lead") == "another node leads\n"
+        assert said("lead") == "node1 leads\n"
+        assert json.loads(said("lead", "node2", "--json"))["leader"] == "node2"
+        assert said("lead", "node1") == "node1 leads\n"
         assert said("remove", "node2") == "node2 is no member any more\n"
     assert list(members()) == ["node1"]
 
