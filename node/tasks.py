@@ -200,14 +200,18 @@ def load_handlers(module_names: Iterable[str]) -> dict[str, Handler[..., Any]]:
     """
     modules = []
     for name in module_names:
+        missing = f"there is no module {name!r} on the path or here: name it as an import does"
+        if not all(name.split(".")):
+            raise ConfigurationError(missing)
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise  # The module is there; what *it* imports is not: its traceback says which.
-            raise ConfigurationError(f"there is no module {name!r} on the path or here") from None
+            raise ConfigurationError(missing) from None
         if not handlers_in([module]):
-            raise ConfigurationError(f"module {name!r} holds no @task handler")
+            where = getattr(module, "__file__", None) or "no file"
+            raise ConfigurationError(f"module {name!r}, found in {where}, holds no @task handler")
         modules.append(module)
     return handlers_in(modules)
 

@@ -128,6 +128,8 @@ def test_help_lists_every_command_of_today(command_line: CommandLine) -> None:
         ("events", "--url", "http://"),
         ("worker", "--url", "http://"),
         ("worker", "no_such_module"),
+        ("worker", "./no_such_module.py"),
+        ("worker", ""),
         ("node", "--id", "a", "--cluster", "b=127.0.0.1:1", "--data", "d"),
         ("node", "--id", "a", "--cluster", "a=0.0.0.0:1", "--data", "d"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import ModuleType
 from typing import Any
 
@@ -151,9 +152,18 @@ def test_a_module_that_is_not_there_is_said_so() -> None:
         load_handlers(["nowhere_to_be_found"])
 
 
-def test_a_module_without_a_handler_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="holds no @task handler"):
-        load_handlers(["json"])
+@pytest.mark.parametrize("name", ["", "./work.py", "work/", ".work"])
+def test_what_no_import_could_name_is_no_module(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no module {name!r} .* name it as an import"):
+        load_handlers([name])
+
+
+@pytest.mark.parametrize(("name", "found"), [("json", json.__file__), ("sys", "no file")])
+def test_a_module_without_a_handler_is_refused_and_its_place_told(name: str, found: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_handlers([name])
+
+    assert str(refused.value) == f"module {name!r}, found in {found}, holds no @task handler"
 
 
 def test_the_built_in_types_are_a_module_like_any_other() -> None:
