@@ -32,10 +32,10 @@ class Place(NamedTuple):
 
 
 class PassedOver(NamedTuple):
-    """A port that another program holds, and the node that would have had it."""
+    """Ports that other programs hold, and the node that would have had the first of them."""
 
     kind: str  # HTTP or Raft.
-    port: int
+    ports: tuple[int, ...]
     node: str
     instead: int
 
@@ -60,13 +60,14 @@ def find_places(nodes: int, *, http_port: int, raft_port: int) -> dict[str, Plac
 def passed_over(
     places: Mapping[str, Place], *, http_port: int, raft_port: int
 ) -> Iterator[PassedOver]:
-    """The ports from those two on that other programs held when *places* were found."""
+    """For each node the ports from those two on that others held when *places* were found."""
     ours = {port for place in places.values() for port in place}
     for kind, first, ports in (
         ("HTTP", http_port, [place.http_port for place in places.values()]),
         ("Raft", raft_port, [place.raft_port for place in places.values()]),
     ):
-        for port in range(first, max(ports)):
-            if port not in ours:
-                taken = min(other for other in ports if other > port)
-                yield PassedOver(kind, port, list(places)[ports.index(taken)], taken)
+        wanted = [first, *(port + 1 for port in ports)]
+        for node, port, begin in zip(places, ports, wanted, strict=False):
+            taken = tuple(other for other in range(begin, port) if other not in ours)
+            if taken:
+                yield PassedOver(kind, taken, node, port)

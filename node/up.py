@@ -183,11 +183,13 @@ def _nodes_in(data: Path) -> int | None:
 
 def _tell_places(cluster: LocalCluster, narrator: Narrator) -> None:
     for passed in cluster.ports_passed_over:
+        first, last = passed.ports[0], passed.ports[-1]
+        are_taken = f"port {first} is" if first == last else f"ports {first} to {last} are"
         narrator.say(
             "port_taken",
-            f"{passed.kind} port {passed.port} is taken, so {passed.node} takes {passed.instead}.",
+            f"{passed.kind} {are_taken} taken, so {passed.node} takes {passed.instead}.",
             node=passed.node,
-            wanted=passed.port,
+            wanted=first,
             port=passed.instead,
         )
 

@@ -62,13 +62,16 @@ def test_a_taken_port_is_passed_over(tmp_path: Path, free_port: int) -> None:
 
 
 def test_only_ports_that_others_hold_are_told_as_taken(tmp_path: Path, free_port: int) -> None:
-    with socket.create_server(("127.0.0.1", free_port + 1)):
+    with (
+        socket.create_server(("127.0.0.1", free_port + 1)),
+        socket.create_server(("127.0.0.1", free_port + 2)),
+    ):
         cluster = LocalCluster(
             LocalSettings(data=tmp_path, http_port=free_port, raft_port=free_port + 5)
         )
 
     assert [tuple(passed) for passed in cluster.ports_passed_over] == [
-        ("HTTP", free_port + 1, "node2", free_port + 2)
+        ("HTTP", (free_port + 1, free_port + 2), "node2", free_port + 3)
     ]
 
 
@@ -240,11 +243,13 @@ async def test_a_taken_port_is_told_in_one_sentence(
     options = ("--nodes", "1", "--workers", "0", "--port", str(free_port), "--json")
     with (
         socket.create_server(("127.0.0.1", free_port)),
+        socket.create_server(("127.0.0.1", free_port + 1)),
         command_line.running("up", *options) as process,
     ):
         told = await asyncio.to_thread(read_until, process.stdout, "port_taken")
 
-    assert told["text"] == f"HTTP port {free_port} is taken, so node1 takes {free_port + 1}."
+    taken = f"HTTP ports {free_port} to {free_port + 1} are taken"
+    assert told["text"] == f"{taken}, so node1 takes {free_port + 2}."
 
 
 async def test_a_child_that_dies_is_told_and_not_started_again(
