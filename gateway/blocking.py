@@ -138,7 +138,10 @@ class BlockingClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread. No call may follow."""
+        """Close the connections and end the thread.
+
+        Calls that follow, and those that other threads wait in, raise RuntimeError.
+        """
         self._end()
 
     @overload

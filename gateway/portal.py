@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Portal:
         """Run *work* on the loop, wait for it, and return or raise what it does.
 
         Raises:
-            RuntimeError: nobody would ever run it, and waiting would never end.
+            RuntimeError: nobody runs it to its end, and waiting for that would never end.
         """
         with self._lock:
             if reason := self._reason_not_to_wait():
@@ -37,6 +38,10 @@ class Portal:
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:  # The end of the loop was the work's.
+            if reason := self._reason_not_to_wait():
+                raise RuntimeError(reason) from None
+            raise
         finally:
             future.cancel()  # When it is our wait that was interrupted (Ctrl-C).
 
