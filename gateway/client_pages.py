@@ -7,17 +7,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
 from gateway.caller import Object
 from gateway.client_calls import Calls, page_body
 from gateway.event_source import EventSource
 
+Status = Literal[
+    "scheduled",
+    "blocked",
+    "pending",
+    "processing",
+    "retrying",
+    "completed",
+    "failed",
+    "cancelled",
+    "expired",
+]
+
 
 class TaskFilters(TypedDict, total=False):
     """Which tasks a list is of; those left out do not matter."""
 
-    status: str
+    status: Status
     queue: str
     type: str
     worker: str

@@ -13,6 +13,7 @@ import click
 from gateway.caller import Object
 from gateway.client import Client
 from gateway.client_errors import EntriesGone, EventsGone
+from gateway.client_pages import Status
 from gateway.event_source import EventSource
 from gateway.urls import parse_urls
 from node.commands.asking import with_client
@@ -145,7 +146,7 @@ async def _show_entries(client: Client, index: int, *, wants_json: bool) -> tupl
 async def _records(client: Client) -> list[Object]:
     """A row for each kind of record that there is."""
     queues = await client.queues()
-    by_status: Counter[str] = Counter()
+    by_status: Counter[Status] = Counter()
     for queue in queues:
         by_status.update(queue["depth"])
     rows = []
@@ -154,9 +155,9 @@ async def _records(client: Client) -> list[Object]:
         rows.append(_row(f"tasks:{status}", count, [task["id"] for task in page["tasks"]]))
     rows.append(_row("queues", len(queues), [queue["name"] for queue in queues]))
     workers = await client.workers()
-    for status in ("active", "draining", "lost"):
-        ids = [worker["id"] for worker in workers if worker["status"] == status]
-        rows.append(_row(f"workers:{status}", len(ids), ids))
+    for worker_status in ("active", "draining", "lost"):
+        ids = [worker["id"] for worker in workers if worker["status"] == worker_status]
+        rows.append(_row(f"workers:{worker_status}", len(ids), ids))
     members = [member["id"] for member in (await client.cluster())["members"]]
     rows.append(_row("nodes", len(members), members))
     return [row for row in rows if row["count"]]

@@ -34,6 +34,7 @@ async def results(client: Client) -> None:
     many = await client.submit_many([add.submission([1])])
     text = await many[0].result()  # E: assignment
     client.tasks(state="failed")  # E: call-arg
+    client.tasks(status="fialed")  # E: arg-type
     async for listed in await client.tasks():  # E: misc
         listed.clear()
 
@@ -45,6 +46,7 @@ def blocking(client: BlockingClient) -> None:
     client.task(3)  # E: arg-type
     client.cancel()  # E: call-arg
     client.tasks(state="failed")  # E: call-arg
+    client.tasks_page(status="fialed")  # E: arg-type
 
 
 @task("a", timeuot=5)  # E: call-arg
