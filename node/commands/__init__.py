@@ -103,6 +103,10 @@ def run() -> int:
         return _complain(error, status=1)
     except click.Abort:
         return INTERRUPTED
+    except UnicodeEncodeError as error:
+        if error.encoding != "utf-8":
+            raise
+        return _complain(f"an argument is not UTF-8: {error.object!r}", status=2)
     except BrokenPipeError:
         _give_output_up()
         return 0  # Our reader has seen enough.

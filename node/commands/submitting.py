@@ -113,7 +113,7 @@ async def _submitted(client: Client, batch: Batch) -> list[str]:
         answer = await client.call("submit_batch", {"tasks": batch.tasks})
     except InvalidRequest as error:
         raise NotTaken("; ".join(_mistakes(batch, error))) from None
-    except RequestRefused as error:
+    except (RequestRefused, ValueError) as error:  # A value that is too large is not even sent.
         raise NotTaken(f"{_lines(batch)}: {error}") from None
     task_ids: list[str] = answer["task_ids"]
     return task_ids

@@ -284,6 +284,15 @@ def test_what_a_node_calls_wrong_is_misuse_and_named(
     assert "Traceback" not in done.stderr
 
 
+def test_an_argument_that_is_no_utf_8_is_misuse(
+    command_line: CommandLine, small_cluster: list[str]
+) -> None:
+    done = command_line.run("submit", "\udcff", "--url", small_cluster[0])
+
+    assert done.returncode == 2
+    assert done.stderr == "quorate: an argument is not UTF-8: '\\udcff'\n"
+
+
 def test_every_option_has_its_variable(command_line: CommandLine, small_cluster: list[str]) -> None:
     done = command_line.run("submit", "echo", "7", QUORATE_URL=small_cluster[0], QUORATE_WAIT="1")
 

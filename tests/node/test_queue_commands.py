@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.frames import FRAME_BYTES_MAX
 from gateway.ids import new_id
 from node.commands.batches import BATCH_BYTES_MAX, batches
 from tests.conftest import CommandLine
@@ -88,6 +89,7 @@ def test_a_wrong_line_is_named_and_nothing_of_its_batch_is_taken(
         ('{"type": "a", "data": NaN}', "line 1002: "),
         ('{"$bytes": ""}', 'line 1002 is no object, but {"$bytes": ""}'),
         (json.dumps({"type": "a", "data": "x" * BATCH_BYTES_MAX}), "line 1002: "),
+        (json.dumps({"type": "a", "data": "x" * FRAME_BYTES_MAX}), "line 1002: "),
     ],
 )
 def test_a_line_that_is_no_task_tells_how_many_before_it_were_taken(
