@@ -182,6 +182,8 @@ def _in_thread(work: Callable[[], Any], *, name: str) -> asyncio.Future[Any]:
             result = variables.run(work)
         except SystemExit as exit_error:
             error = HandlerExitedError(f"sys.exit({exit_error.code!r})")
+        except StopIteration as raised:  # A future takes none: told as a coroutine's is (PEP 479).
+            error = RuntimeError(f"handler raised {raised!r}").with_traceback(raised.__traceback__)
         except BaseException as raised:  # noqa: BLE001 - whatever it raised is its task's outcome.
             error = raised
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.

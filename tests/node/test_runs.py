@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import sys
 import threading
@@ -18,6 +19,7 @@ from node.outcomes import STOPPED, Completed, Failed, Outcome
 from node.processes import Processes
 from node.runs import Run
 from node.tasks import Handler, task
+from tests.node import process_handlers
 
 
 @task("double")
@@ -139,6 +141,46 @@ async def test_data_that_does_not_fit_is_a_failure_for_good() -> None:
     outcome = await run_of(pair, {"left": 1}).outcome()
 
     assert outcome == Failed("pair: missing a required argument: 'right'", retry=False)
+
+
+@task("ends_early")
+def ends_early(_context: Context, rows: list[int]) -> int:
+    return next(iter(rows))
+
+
+@task("ends_early_async")
+async def ends_early_async(_context: Context, rows: list[int]) -> int:
+    return next(iter(rows))
+
+
+@pytest.mark.parametrize(
+    "handler", [ends_early, ends_early_async, process_handlers.ends_early], ids=lambda one: one.name
+)
+async def test_a_stray_stop_iteration_is_a_failure_as_any_other(
+    handler: Handler[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    outcome = await run_of(handler, []).outcome()
+
+    assert isinstance(outcome, Failed)
+    assert "StopIteration" in outcome.error
+    assert outcome.retry
+    assert handler.in_process or "return next(iter(rows))" in caplog.text
+
+
+async def test_an_error_that_cannot_even_be_told_is_a_failure_as_any_other() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise KeyError("no words")
+
+    @task("mute")
+    async def mute(_context: Context, _data: Any) -> None:
+        raise Mute
+
+    outcome = await run_of(mute, None).outcome()
+
+    assert outcome == Failed("Mute: telling it raised KeyError")
 
 
 @pytest.mark.parametrize("handler", [exits, exits_async])
