@@ -87,7 +87,13 @@ class Run:
         self._work.add_done_callback(self._on_end)
 
     def stop(self) -> None:
-        """Ask the run to end soon; its outcome still arrives."""
+        """Ask the run to end soon; its outcome still arrives.
+
+        It is asked once, whatever else is a reason to stop later, be it the loss of its lease: a
+        second cancellation would interrupt what the handler does to end well.
+        """
+        if self.context.is_cancelled:
+            return
         self.context.cancelled.set()
         if self._work is not None and (self._handler.is_async or self._handler.in_process):
             self._work.cancel()

@@ -199,6 +199,31 @@ async def test_a_stopped_async_run_is_cancelled() -> None:
     assert await one.ended() == STOPPED
 
 
+async def test_being_asked_again_to_stop_does_not_interrupt_how_a_handler_ends() -> None:
+    begun, ending, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @task("careful")
+    async def careful(_context: Context, _data: Any) -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ending.set()
+            await may_end.wait()
+        return "ended well"
+
+    one = run_of(careful, None)
+    one.run.start()
+    await begun.wait()
+    one.run.stop()
+    await ending.wait()
+
+    one.run.stop()
+    may_end.set()
+
+    assert await one.ended() == Completed("ended well")
+
+
 async def test_a_stopped_thread_is_told_and_its_work_counts() -> None:
     begun = threading.Event()
     one = run_of(until_cancelled, begun)
