@@ -29,6 +29,8 @@ from node.progress import Progress
 from node.tasks import Handler
 from node.values import kept
 
+END_SECONDS = 3.0  # For what a handler does to end well when its worker ends.
+
 log = logging.getLogger(__name__)
 
 
@@ -99,11 +101,27 @@ class Run:
             self._work.cancel()
 
     async def abandon(self) -> None:
-        """Stop it, and wait until nothing of it is left but a thread, which ends by itself."""
+        """Stop it, and wait until nothing of it is left but a thread, which ends by itself.
+
+        Bounded: an async handler that goes on for `END_SECONDS` is broken off where it awaits.
+        """
         self.stop()
-        if self._work is not None:
+        if isinstance(self._work, asyncio.Task):
+            await self._end(self._work)
+        elif self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
+
+    async def _end(self, work: asyncio.Task[Any]) -> None:
+        _, unended = await asyncio.wait([work], timeout=END_SECONDS)
+        if not unended:
+            return
+        log.warning("task %s goes on when it is to stop, and is broken off", self.context.task_id)
+        # Cancelled again, it might go on again: and its loop's end would wait for it.
+        with contextlib.suppress(Exception):  # Whatever it raises, its lease is another's by now.
+            work.get_coro().close()
+        work.cancel()
+        await asyncio.wait([work], timeout=END_SECONDS)
 
     def _begin(self, arguments: dict[str, Any]) -> asyncio.Future[Any]:
         handler, context = self._handler, self.context

@@ -14,6 +14,7 @@ import msgpack
 import pytest
 
 from cluster.core.model import PAYLOAD_BYTES_MAX
+from node import runs
 from node.context import Context, GiveUp
 from node.outcomes import STOPPED, Completed, Failed, Outcome
 from node.processes import Processes
@@ -199,29 +200,83 @@ async def test_a_stopped_async_run_is_cancelled() -> None:
     assert await one.ended() == STOPPED
 
 
+class Careful:
+    """A handler that does something to end well, which a test lets it finish."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.is_ending = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+        @task("careful")
+        async def careful(_context: Context, _data: Any) -> str:
+            self.begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.is_ending.set()
+                await self.may_end.wait()
+            return "ended well"
+
+        self.handler = careful
+
+    async def stopped(self) -> Begun:
+        """A run of it that was asked to stop, and is about to."""
+        one = run_of(self.handler, None)
+        one.run.start()
+        await self.begun.wait()
+        one.run.stop()
+        await self.is_ending.wait()
+        return one
+
+
 async def test_being_asked_again_to_stop_does_not_interrupt_how_a_handler_ends() -> None:
-    begun, ending, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    @task("careful")
-    async def careful(_context: Context, _data: Any) -> str:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            ending.set()
-            await may_end.wait()
-        return "ended well"
-
-    one = run_of(careful, None)
-    one.run.start()
-    await begun.wait()
-    one.run.stop()
-    await ending.wait()
+    careful = Careful()
+    one = await careful.stopped()
 
     one.run.stop()
-    may_end.set()
+    careful.may_end.set()
 
     assert await one.ended() == Completed("ended well")
+
+
+async def test_a_worker_that_ends_lets_a_handler_end_well() -> None:
+    careful = Careful()
+    one = await careful.stopped()
+
+    abandoning = asyncio.create_task(one.run.abandon())
+    asyncio.get_running_loop().call_soon(careful.may_end.set)
+    await abandoning
+
+    assert await one.ended() == Completed("ended well")
+
+
+async def test_a_handler_that_catches_its_cancellation_does_not_hold_its_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "END_SECONDS", 0.1)
+    cancellations = 0
+
+    @task("deaf")
+    async def deaf(_context: Context, begun: asyncio.Event) -> None:
+        nonlocal cancellations
+        begun.set()
+        while cancellations < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancellations += 1
+
+    begun = asyncio.Event()
+    one = run_of(deaf, begun)
+    one.run.start()
+    await begun.wait()
+
+    async with asyncio.timeout(5):
+        await one.run.abandon()
+
+    assert isinstance(await one.ended(), Failed)
+    assert cancellations == 1
 
 
 async def test_a_stopped_thread_is_told_and_its_work_counts() -> None:
