@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 0.5  # After a node had too much to do, before it is asked again.
 _FULL = 429
-_CANNOT = frozenset({502, 503, 504})  # What was asked is asked again, elsewhere.
+_CANNOT = 500  # And above: what was asked may have happened, and is asked again, elsewhere.
 _SESSION_OVER = frozenset({"worker_unknown", "worker_lost"})
 
 
@@ -135,7 +135,7 @@ class Session:
         """Take the answer to a call, or 503 where none came."""
         if ask.connection != self._connection or not self._is_connected:
             return
-        if status in _CANNOT:
+        if status >= _CANNOT:
             self.actions.append(MoveOn(value.get("detail", f"it answers {status}")))
         elif status == _FULL and ask.name != "progress":
             self._ask(ask.name, ask.body, ask.token, after_seconds=AGAIN_SECONDS)

@@ -332,7 +332,7 @@ def test_an_answer_of_an_earlier_connection_is_no_news(wire: Wire) -> None:
     assert (wire.said(), wire.session.tokens) == ([], (7,))
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_node_that_cannot_serve_is_left_for_another(wire: Wire, status: int) -> None:
     wire.lease(7)
     wire.session.finished(7, Completed(1))
@@ -343,6 +343,22 @@ def test_a_node_that_cannot_serve_is_left_for_another(wire: Wire, status: int) -
 
     wire.reconnect()
     assert wire.said()[-1] == ("complete", "t7", 7, 1)
+
+
+@pytest.mark.parametrize("name", ["register", "offer"])
+def test_what_a_node_fails_to_answer_is_asked_of_another(name: str) -> None:
+    wire = Wire()
+    wire.session.connected()
+    wire.actions()
+    if name == "offer":
+        wire.answer("register", 201, {"worker_id": "w1", "heartbeat_seconds": 5})
+        wire.actions()
+
+    wire.answer(name, 500, {"code": "internal", "detail": "an unexpected error"})
+    assert wire.said() == [("move on",)]
+
+    wire.reconnect()
+    assert wire.said()[0][:2] == (name, "w1")
 
 
 def test_a_node_that_stops_is_left_for_another(wire: Wire) -> None:
