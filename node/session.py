@@ -138,7 +138,7 @@ class Session:
         if status >= _CANNOT:
             self.actions.append(MoveOn(value.get("detail", f"it answers {status}")))
         elif status == _FULL and ask.name != "progress":
-            self._ask(ask.name, ask.body, ask.token, after_seconds=AGAIN_SECONDS)
+            self._ask_again(ask)
         elif ask.name == "register":
             self._registered(ask, status, value)
         elif ask.name == "leave":
@@ -246,7 +246,7 @@ class Session:
         if self._offered is not None and self._offered != self._room:
             self._offer()
 
-    def _offer(self) -> None:
+    def _offer(self, *, after_seconds: float = NOW) -> None:
         self._epoch += 1
         self._offered = self._room
         body = {
@@ -255,13 +255,16 @@ class Session:
             "slots": self._offered,
             "lease_tokens": self.tokens,
         }
-        self._ask("offer", body)
+        self._ask("offer", body, after_seconds=after_seconds)
 
     def _offered_in_vain(self, ask: Ask, code: str | None) -> None:
         if code in _SESSION_OVER:
             self.ended(ask.body["id"])
-        elif code == "offer_superseded" and ask.body["epoch"] == self._epoch:
+        elif code == "offer_superseded" and self._is_newest(ask):
             self._offer()
+
+    def _is_newest(self, offer: Ask) -> bool:
+        return (offer.body["id"], offer.body["epoch"]) == (self.worker_id, self._epoch)
 
     def _leave_if_done(self) -> None:
         if self.is_draining and self.is_idle:
@@ -353,6 +356,13 @@ class Session:
             self._tell(token, held)
         else:
             self._settle(token)
+
+    def _ask_again(self, ask: Ask) -> None:
+        """Ask a while later; of the offers only the newest, with what is held by now."""
+        if ask.name != "offer":
+            self._ask(ask.name, ask.body, ask.token, after_seconds=AGAIN_SECONDS)
+        elif self._is_newest(ask):
+            self._offer(after_seconds=AGAIN_SECONDS)
 
     def _ask(
         self, name: str, body: Object, token: int | None = None, *, after_seconds: float = NOW

@@ -377,6 +377,27 @@ def test_a_node_with_too_much_to_do_is_asked_again_a_while_later(wire: Wire) -> 
     assert wire.said() == [("complete", "t7", 7, 1, AGAIN_SECONDS)]
 
 
+def test_an_offer_is_asked_again_as_things_stand_by_then(wire: Wire) -> None:
+    wire.reconnect()
+    assert wire.said() == [("offer", "w1", 2, 2, ())]
+    wire.lease(7)
+    wire.actions()
+
+    wire.answer("offer", 429, {"code": "overloaded"})
+
+    assert wire.said() == [("offer", "w1", 3, 2, (7,), AGAIN_SECONDS)]
+
+
+def test_an_offer_that_a_newer_one_has_replaced_is_not_asked_again(wire: Wire) -> None:
+    wire.reconnect()
+    wire.session.drain()
+    wire.actions()
+
+    wire.answer("offer", 429, {"code": "overloaded"})
+
+    assert wire.said() == []
+
+
 def test_an_offer_that_another_one_superseded_is_made_anew_above_it(wire: Wire) -> None:
     wire.reconnect()
     wire.actions()
