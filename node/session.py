@@ -63,6 +63,7 @@ class Session:
         self._tokens_by_task: dict[str, int] = {}  # Not those of lost leases.
         self._connection = 0
         self._is_connected = False
+        self._has_given_up = False  # It leaves on every connection, whatever still runs.
         self._is_leaving = False  # It was said on this connection.
         self._epoch = 0  # Of the newest offer.
         self._offered: int | None = None  # The slots that it stated; None: this session had none.
@@ -184,8 +185,9 @@ class Session:
     def give_up(self) -> tuple[int, ...]:
         """Stop every run and leave, which hands their tasks back; returns their leases."""
         self.is_draining = True
+        self._has_given_up = True
         tokens = self._lose(tuple(self._held))
-        self._leave()
+        self._leave_if_done()
         return tokens
 
     # Registering, and stating our room.
@@ -267,7 +269,7 @@ class Session:
         return (offer.body["id"], offer.body["epoch"]) == (self.worker_id, self._epoch)
 
     def _leave_if_done(self) -> None:
-        if self.is_draining and self.is_idle:
+        if self._has_given_up or (self.is_draining and self.is_idle):
             self._leave()
 
     def _leave(self) -> None:

@@ -509,6 +509,28 @@ def test_giving_up_stops_every_run_and_leaves(wire: Wire) -> None:
     assert wire.said() == [("stop", 7), ("stop", 8), ("leave", "w1")]
 
 
+def test_who_gave_up_between_connections_leaves_on_the_next(wire: Wire) -> None:
+    wire.lease(7)
+    wire.actions()
+    wire.session.disconnected()
+    wire.session.give_up()
+    assert wire.said() == [("stop", 7)]
+
+    wire.session.connected()
+
+    assert wire.said() == [("offer", "w1", 3, 0, ()), ("leave", "w1")]
+
+
+def test_who_gave_up_leaves_again_where_the_first_answer_was_lost(wire: Wire) -> None:
+    wire.lease(7)
+    wire.session.give_up()
+    wire.actions()
+
+    wire.reconnect()
+
+    assert wire.said() == [("offer", "w1", 3, 0, ()), ("leave", "w1")]
+
+
 def test_the_news_that_it_is_gone_is_as_good_as_an_answer_to_a_leaving_worker(wire: Wire) -> None:
     wire.session.drain()
     wire.actions()
