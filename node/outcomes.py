@@ -34,7 +34,7 @@ STOPPED = Failed("stopped before it finished")
 
 
 class HandlerExitedError(Exception):
-    """A handler called `sys.exit`: that ends its task, not the worker.
+    """A handler called `sys.exit` or raised what Ctrl-C does: that ends its task, not the worker.
 
     In a task or a callback that an async handler made itself it does end the worker: asyncio raises
     it out of the loop, where nobody can tell whose it was.

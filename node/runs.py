@@ -183,6 +183,8 @@ async def _contain(work: Any) -> Any:
         return await work
     except SystemExit as error:
         raise HandlerExitedError(f"sys.exit({error.code!r})") from error
+    except KeyboardInterrupt as error:  # The loop would end with it.
+        raise HandlerExitedError("KeyboardInterrupt") from error
 
 
 def _in_thread(work: Callable[[], Any], *, name: str) -> asyncio.Future[Any]:

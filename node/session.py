@@ -168,8 +168,6 @@ class Session:
             return
         held.hold = Hold.REPORTING
         held.outcome = outcome
-        if isinstance(outcome, Completed):
-            held.untold = None  # Nobody goes on from here.
         self._tell(token, held)
 
     # The end.

@@ -80,7 +80,18 @@ class Echo(Coordinator):
             raise ValueError("no such luck")
         if received_data == b"text":
             return "text"  # type: ignore[return-value]  # What a learner may do.
+        if received_data == b"exit":
+            sys.exit(3)
+        if received_data == b"mute":
+            raise Mute
         return received_data.upper()
+
+
+class Mute(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise KeyError
 
 
 class Asker(Worker):
@@ -186,6 +197,10 @@ def test_what_a_handler_raises_fails_that_query_alone() -> None:
             ask(coordinator, b"fail")
         with pytest.raises(QueryFailed, match="a response is bytes, not str"):
             ask(coordinator, b"text")
+        with pytest.raises(QueryFailed, match="SystemExit: 3"):
+            ask(coordinator, b"exit")
+        with pytest.raises(QueryFailed, match="Mute: telling it raised KeyError"):
+            ask(coordinator, b"mute")
 
         assert ask(coordinator, b"next") == b"NEXT"
 

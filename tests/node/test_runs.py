@@ -189,6 +189,16 @@ async def test_a_handler_that_exits_ends_its_task_alone(handler: Handler[..., An
     assert await run_of(handler, 3).outcome() == Failed("HandlerExitedError: sys.exit(3)")
 
 
+async def test_a_handler_that_raises_what_an_interrupt_does_ends_its_task_alone() -> None:
+    @task("interrupted")
+    async def interrupted(_context: Context, _data: Any) -> None:
+        raise KeyboardInterrupt
+
+    outcome = await run_of(interrupted, None).outcome()
+
+    assert outcome == Failed("HandlerExitedError: KeyboardInterrupt")
+
+
 async def test_a_stopped_async_run_is_cancelled() -> None:
     begun = asyncio.Event()
     one = run_of(for_ever, begun)

@@ -260,13 +260,16 @@ def test_a_failure_waits_until_the_checkpoint_before_it_is_kept(wire: Wire) -> N
     assert wire.said() == [("fail", "t7", 7, "broken", True)]
 
 
-def test_a_result_makes_progress_that_was_not_told_needless(wire: Wire) -> None:
+def test_the_last_progress_is_told_before_the_result(wire: Wire) -> None:
+    """A hundred percent, say: it stays with the task."""
     wire.lease(7)
     wire.session.progressed(7, 1)
     wire.session.progressed(7, 2)
     wire.session.finished(7, Completed(3))
     wire.actions()
 
+    wire.answer("progress")
+    assert wire.said() == [("progress", "t7", 7, 2)]
     wire.answer("progress")
 
     assert wire.said() == [("complete", "t7", 7, 3)]
