@@ -10,9 +10,8 @@ from cluster.core.queries import Query, Span, TaskPage
 from cluster.core.queue_queries import DeadPage
 from gateway.queries import Reading
 from gateway.service import Service
-from gateway.sizes import tasks_fitting
+from gateway.sizes import ANSWER_BYTES_MAX, tasks_fitting
 
-PAGE_BYTES_MAX = 8 << 20  # A page of larger tasks ends early, and its cursor goes on.
 LIMIT_SMALL = 100  # Larger pages are made one after the other: thirty at once would take a second.
 
 P = TypeVar("P", TaskPage, DeadPage)
@@ -34,5 +33,5 @@ async def _page(
 ) -> Answered[P]:
     answered = await service.read(ask(limit), reading)
     tasks = answered.value.tasks
-    count = tasks_fitting(tasks, PAGE_BYTES_MAX)
+    count = tasks_fitting(tasks, ANSWER_BYTES_MAX)
     return answered if count == len(tasks) else await service.read(ask(count), reading)

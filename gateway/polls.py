@@ -28,12 +28,11 @@ from gateway.ids import random_bits
 from gateway.outcomes import accepted
 from gateway.problems import Problem
 from gateway.schema import Wanted
-from gateway.sizes import leases_fitting
+from gateway.sizes import ANSWER_BYTES_MAX, leases_fitting
 from gateway.watching import Bell, Watching
 
 _log = logging.getLogger(__name__)
 
-ANSWER_BYTES_MAX = 8 << 20  # One lease alone always fits.
 REMEMBERED_MAX = 10_000  # Workers whose newest request id is kept for a repeat.
 _DRAWN_BITS = 15  # Keeps polls apart that two nodes begin for one worker at the same index.
 

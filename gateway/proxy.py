@@ -16,6 +16,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway import streaming
 from gateway.bodies import BODY_BYTES_MAX, bodies
 from gateway.problems import Problem
 from gateway.repeating import is_repeatable
@@ -145,6 +146,7 @@ class Proxy:
         Raises:
             _Unreached: it was not asked.
             _Lost: it may have been; nothing was passed on.
+            ConnectionError: the reader of a stream is gone, or takes nothing any more.
         """
         assert self._session is not None
         answer: web.StreamResponse | None = None
@@ -171,7 +173,7 @@ class Proxy:
                     answer.content_length = given.content_length
                 await answer.prepare(request)
                 async for chunk in given.content.iter_any():
-                    await answer.write(chunk)
+                    await streaming.send(request, answer, chunk)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _Unreached(error) from None
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -1,6 +1,8 @@
-"""Sizes: at most how long what is told of a task is in a frame, known without writing it.
+"""Sizes: how long what is told of a task is at most, known without writing it.
 
 A message that is longer than its reader takes ends the connection, and would again on the next one.
+Payloads count as they are stored: of JSON that is numbers like `1.0,` nine bytes of msgpack come of
+four, which is the worst.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from cluster.core.model import Lease
 from cluster.core.queries import Progress, TaskView
-from gateway.encoding import Format
 
+ANSWER_BYTES_MAX = 7 << 20  # Which are less than 16 MiB at the worst, what a message may have.
 _AROUND_BYTES_MAX = 2 << 10  # The members' names, ids, numbers and times of one task.
 _HEADER_BYTES_MAX = 9
 
@@ -38,25 +40,23 @@ def _fitting(sizes: Iterable[int], bytes_max: int) -> int:
 
 
 def _lease_bytes_max(lease: Lease, progress: Progress | None) -> int:
-    size = _AROUND_BYTES_MAX + _text_bytes_max(lease.type) + _map_bytes_max(lease.meta)
-    size += _stored_bytes_max(lease.payload, lease.content_type)
-    if progress is not None:
-        size += _stored_bytes_max(progress.progress, progress.content_type)
-    return size
+    stored = (lease.payload, progress.progress if progress else None)
+    return (
+        _AROUND_BYTES_MAX
+        + _text_bytes_max(lease.type)
+        + _map_bytes_max(lease.meta)
+        + sum(map(_stored_bytes, stored))
+    )
 
 
 def _task_bytes_max(task: TaskView) -> int:
-    stored = (
-        (task.payload, task.content_type),
-        (task.progress, task.progress_content_type),
-        (task.result, task.result_content_type),
-    )
+    stored = (task.payload, task.progress, task.result)
     texts = (task.type, task.error or "", *task.requires)
     return (
         _AROUND_BYTES_MAX
         + sum(map(_text_bytes_max, texts))
         + _map_bytes_max(task.meta)
-        + sum(_stored_bytes_max(*each) for each in stored)
+        + sum(map(_stored_bytes, stored))
     )
 
 
@@ -68,8 +68,5 @@ def _text_bytes_max(text: str) -> int:
     return _HEADER_BYTES_MAX + len(text) * (1 if text.isascii() else 4)
 
 
-def _stored_bytes_max(payload: bytes | None, content_type: str | None) -> int:
-    length = len(payload or b"")
-    if content_type == Format.JSON:
-        length = length * 9 // 4  # `1.0,` is four bytes of JSON, and nine of msgpack.
-    return _HEADER_BYTES_MAX + length
+def _stored_bytes(payload: bytes | None) -> int:
+    return _HEADER_BYTES_MAX + len(payload or b"")

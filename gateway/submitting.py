@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cluster.answers import Committed
 from cluster.core.commands import Refusal, Submit, Submitted
 from cluster.core.model import NewTask
 from cluster.core.queries import GetTask, TaskView
 from gateway import queries, schema
+from gateway.aside import aside
 from gateway.calls import Call, Reply
 from gateway.encoding import decode_stored, is_same
 from gateway.outcomes import write_headers
@@ -63,26 +66,26 @@ async def _submitted(service: Service, tasks: tuple[NewTask, ...]) -> Committed[
     except Problem as problem:
         if problem.code != Refusal.ID_CONFLICT:
             raise
-        as_known = tuple([await _as_known(service, new) for new in tasks])
+        known = [(await service.read(GetTask(new.id), STALE)).value for new in tasks]
+        as_known = await aside(_as_known, tasks, known)
         if as_known == tasks:
             raise
     return await service.propose(Submit(as_known))
 
 
-async def _as_known(service: Service, new: NewTask) -> NewTask:
-    """*new* with the bytes of the task of its id, if their content is the same.
+def _as_known(tasks: Iterable[NewTask], known: Iterable[TaskView | None]) -> tuple[NewTask, ...]:
+    """The tasks, with the bytes of those of their ids where the content is the same.
 
     The machine compares bytes, and all the rest of the body: so it is given those that it knows.
     """
-    known = (await service.read(GetTask(new.id), STALE)).value
-    if known is None or not _is_same_data(known, new):
-        return new
-    kind = new.kind._replace(content_type=known.content_type)
-    return new._replace(payload=known.payload, kind=kind)
+    return tuple(
+        new._replace(payload=view.payload, kind=new.kind._replace(content_type=view.content_type))
+        if view is not None and _is_same_data(view, new)
+        else new
+        for new, view in zip(tasks, known, strict=True)
+    )
 
 
 def _is_same_data(known: TaskView, new: NewTask) -> bool:
-    return is_same(
-        decode_stored(known.payload, known.content_type),
-        decode_stored(new.payload, new.kind.content_type),
-    )
+    known_data, new_data = (known.payload, known.content_type), (new.payload, new.kind.content_type)
+    return known_data == new_data or is_same(decode_stored(*known_data), decode_stored(*new_data))

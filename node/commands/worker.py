@@ -8,8 +8,9 @@ import socket
 
 import click
 
+from cluster.core.model import SLOTS_MAX
 from gateway.urls import parse_urls
-from node.commands.options import log_level_option, option, url_option
+from node.commands.options import SECONDS_MAX, Number, log_level_option, option, url_option
 from node.log import configure_logging
 from node.loops import run
 from node.tasks import load_handlers, queues_of
@@ -24,7 +25,7 @@ BUILT_IN = "node.handlers"
 @option(
     "--slots",
     variable="QUORATE_SLOTS",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, SLOTS_MAX),
     default=4,
     show_default=True,
     help="How many tasks to run at once.",
@@ -41,7 +42,7 @@ BUILT_IN = "node.handlers"
 @option(
     "--drain-seconds",
     variable="QUORATE_DRAIN_SECONDS",
-    type=click.FloatRange(min=0),
+    type=Number(0, SECONDS_MAX),
     default=20.0,
     show_default=True,
     help="How long running tasks may take to end once asked to stop; the rest is handed back.",

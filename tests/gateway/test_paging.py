@@ -75,7 +75,7 @@ async def test_large_pages_are_made_one_after_the_other(service: Service) -> Non
 async def test_a_page_of_large_tasks_ends_early_and_its_cursor_goes_on(
     service: Service, queue: str, monkeypatch: pytest.MonkeyPatch, payload: bytes, note: str
 ) -> None:
-    monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 10_000)
+    monkeypatch.setattr(paging, "ANSWER_BYTES_MAX", 10_000)
     meta = (("note", note),)
     tasks = tuple(NewTask.of(new_id(), "a", payload, "", queue=queue, meta=meta) for _ in range(5))
     await service.propose(Submit(tasks))

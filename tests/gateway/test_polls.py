@@ -86,19 +86,19 @@ async def test_a_poll_beats_the_offers_of_every_poll_before_it(
 
 
 async def test_what_one_answer_has_no_room_for_goes_back_at_once(
-    replica: Replica, polls: Polls, worker_id: str, queue: str
+    replica: Replica, polls: Polls, worker_id: str, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    large = b"1" * (1 << 20)  # As JSON it may take more than twice as much in a frame.
-    ids = [new_id() for _ in range(4)]
+    monkeypatch.setattr("gateway.polls.ANSWER_BYTES_MAX", 10_000)
+    ids = [new_id() for _ in range(3)]
     for id_ in ids:
-        task = NewTask.of(id_, "process", large, "application/json", queue=queue)
+        task = NewTask.of(id_, "process", b"1" * 2_500, "application/json", queue=queue)
         await replica.propose(Submit((task,)))
 
     given = await polls.lease(worker_id, Wanted(4, 0, None))
     await polls.close()
 
-    left = (await replica.read(GetTask(ids[3]))).value
-    assert [lease.task_id for lease in given.reply] == ids[:3]
+    left = (await replica.read(GetTask(ids[2]))).value
+    assert [lease.task_id for lease in given.reply] == ids[:2]
     assert left is not None
     assert (left.status, left.attempts) == ("pending", 0)
 

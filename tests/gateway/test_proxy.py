@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway import proxy
+from gateway import proxy, streaming
 from gateway.bodies import BODY_BYTES_MAX
 from gateway.connection import Connection
 from gateway.ids import new_id
@@ -344,6 +344,32 @@ async def test_a_stream_ends_with_its_node(url: str) -> None:
     async with node_that(begins) as dying, proxied(dying) as http, http.get("/events") as stream:
         with pytest.raises(aiohttp.ClientPayloadError):
             await stream.content.read()
+
+
+async def test_a_reader_that_takes_nothing_holds_no_stream_of_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.2)
+    gone = asyncio.Event()
+
+    async def tells_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /livez"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+                await writer.drain()
+        finally:
+            gone.set()
+
+    async with node_that(tells_on) as node, proxied(node) as http:
+        host, port = http._base_url.host, http._base_url.port
+        _, stalled = await asyncio.open_connection(host, port, limit=1)
+        stalled.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(10):
+            await gone.wait()
+        stalled.close()
 
 
 async def test_many_calls_of_one_connection_pass_through(url: str) -> None:

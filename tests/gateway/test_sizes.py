@@ -10,10 +10,12 @@ from cluster.core.model import Lease, Policy, TaskStatus
 from cluster.core.queries import Progress, TaskView
 from gateway import render
 from gateway.encoding import Format, draft, encode
+from gateway.frames import FRAME_BYTES_MAX
 from gateway.ids import new_id
-from gateway.sizes import leases_fitting, tasks_fitting
+from gateway.sizes import ANSWER_BYTES_MAX, leases_fitting, tasks_fitting
 
 WORST = encode([0.5] * 10_000, Format.JSON)  # Four bytes each become nine.
+NOTES = tuple((f"{place:02}" + "n" * 254, "日" * 1_024) for place in range(64))
 JSON = Format.JSON.value
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -67,10 +69,15 @@ def frame_bytes(told: object) -> int:
     return len(draft(told, Format.MSGPACK).filled())
 
 
+def short_of(taken: int) -> int:
+    """Of bytes as they are counted, too few for what takes so many in a frame."""
+    return (taken - 1) * 4 // 9
+
+
 def is_bounded(given: Lease, *progress: Progress) -> bool:
     """Whether two of the lease count as too much for a frame that two of it do not fit."""
     taken = frame_bytes(render.leases([given, given], progress))
-    return leases_fitting([given, given], progress, taken - 1) == 1
+    return leases_fitting([given, given], progress, short_of(taken)) == 1
 
 
 @pytest.mark.parametrize(
@@ -81,17 +88,17 @@ def is_bounded(given: Lease, *progress: Progress) -> bool:
         TASK._replace(result=WORST, result_content_type=JSON),
         TASK._replace(progress=WORST, progress_content_type=JSON),
         TASK._replace(error="é" * 10_000),
-        TASK._replace(meta=(("n" * 256, "日" * 1_024),) * 64),
+        TASK._replace(meta=NOTES),
         TASK._replace(requires=("日" * 128,) * 32, type="日" * 255),
     ],
 )
 def test_a_task_takes_no_more_than_was_reckoned(task: TaskView) -> None:
     taken = frame_bytes([render.task(task), render.task(task)])
 
-    assert tasks_fitting([task, task], taken - 1) == 1
+    assert tasks_fitting([task, task], short_of(taken)) == 1
 
 
-@pytest.mark.parametrize("given", [lease(WORST), lease(meta=(("n" * 256, "日" * 1_024),) * 64)])
+@pytest.mark.parametrize("given", [lease(WORST), lease(meta=NOTES)])
 def test_a_lease_takes_no_more_than_was_reckoned(given: Lease) -> None:
     assert is_bounded(given)
 
@@ -107,6 +114,10 @@ def test_whatever_it_holds_a_lease_takes_no_more_than_was_reckoned(
     progress = Progress(lease().token, encode(value, written_in), written_in.value)
 
     assert is_bounded(lease(encode(value, Format.JSON)), progress)
+
+
+def test_what_an_answer_may_have_goes_into_a_frame_at_the_worst() -> None:
+    assert ANSWER_BYTES_MAX * 9 // 4 < FRAME_BYTES_MAX
 
 
 def test_one_always_fits() -> None:

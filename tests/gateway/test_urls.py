@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cluster.errors import ConfigurationError
@@ -25,6 +27,13 @@ def test_no_url_is_refused_with_one_to_write(given: str | list[str]) -> None:
         parse_urls(given)
 
 
-def test_a_url_that_no_client_could_use_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="'ftp://a' is no node's URL"):
-        parse_urls("http://a:1,ftp://a")
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://a", "http://", "http://[::1", "http://a℀b", "http://a b", "http://a..b"),
+        *("http://a:0", "http://a:65536", "http://a:x", f"http://{'a' * 64}.example"),
+    ],
+)
+def test_a_url_that_no_client_could_use_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"{url!r} is no node's URL")):
+        parse_urls(f"http://a:1,{url}")
