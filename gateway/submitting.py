@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from cluster.answers import Committed
 from cluster.core.commands import Refusal, Submit, Submitted
@@ -21,6 +22,13 @@ from gateway.tasks import task_after
 
 GONE = "gone"  # The status of a task that its key outlived.
 MINIMAL = "return=minimal"  # RFC 7240, §4.2: whoever submits much need not read it all back.
+
+
+class _Data(NamedTuple):
+    """A task's data as it is written."""
+
+    payload: bytes
+    content_type: str
 
 
 async def submit(call: Call) -> Reply:
@@ -74,18 +82,19 @@ async def _submitted(service: Service, tasks: tuple[NewTask, ...]) -> Committed[
 
 
 def _as_known(tasks: Iterable[NewTask], known: Iterable[TaskView | None]) -> tuple[NewTask, ...]:
-    """The tasks, with the bytes of those of their ids where the content is the same.
+    """The tasks, with the bytes of the first of their ids where the content is the same.
 
-    The machine compares bytes, and all the rest of the body: so it is given those that it knows.
+    The machine compares bytes, and all the rest of the body: so it is given those that it knows, or
+    meets first.
     """
-    return tuple(
-        new._replace(payload=view.payload, kind=new.kind._replace(content_type=view.content_type))
-        if view is not None and _is_same_data(view, new)
-        else new
-        for new, view in zip(tasks, known, strict=True)
-    )
+    first = {view.id: _Data(view.payload, view.content_type) for view in known if view is not None}
+    return tuple(_as_first(new, first) for new in tasks)
 
 
-def _is_same_data(known: TaskView, new: NewTask) -> bool:
-    known_data, new_data = (known.payload, known.content_type), (new.payload, new.kind.content_type)
-    return known_data == new_data or is_same(decode_stored(*known_data), decode_stored(*new_data))
+def _as_first(new: NewTask, first: dict[str, _Data]) -> NewTask:
+    own = _Data(new.payload, new.kind.content_type)
+    data = first.setdefault(new.id, own)
+    if data == own or not is_same(decode_stored(*data), decode_stored(*own)):
+        return new
+    kind = new.kind._replace(content_type=data.content_type)
+    return new._replace(payload=data.payload, kind=kind)

@@ -132,6 +132,23 @@ async def test_a_conflict_takes_nothing(http: aiohttp.ClientSession, queue: str)
     assert await depth(http, queue) == 0
 
 
+async def test_one_body_twice_in_a_batch_is_one_task(
+    http: aiohttp.ClientSession, queue: str
+) -> None:
+    """Whatever the order of its members, as if one had come after the other."""
+    id_ = new_id()
+    one, other = ({"a": 1, "b": [2]}, {"b": [2], "a": 1})
+
+    status, answer = await batch(
+        http, *(task(id=id_, queue=queue, data=data) for data in (one, other))
+    )
+    refused, problem = await batch(http, *(task(id=new_id(), data=1), task(id=id_, data=one)))
+
+    assert (status, answer["task_ids"]) == (201, [id_, id_])
+    assert await depth(http, queue) == 1
+    assert (refused, problem["code"]) == (409, "id_conflict")  # It has another queue.
+
+
 async def test_a_seen_id_or_key_gives_its_task(http: aiohttp.ClientSession, queue: str) -> None:
     known, key = new_id(), new_id()
     _, first = await batch(http, task(id=known, data={"a": 1, "b": 2}), task(idempotency_key=key))

@@ -508,3 +508,17 @@ async def test_a_key_in_the_header_makes_a_submission_repeatable() -> None:
     headers = CIMultiDictProxy(CIMultiDict({"idempotency-key": "mine"}))
 
     assert is_repeatable("POST", "/tasks", headers, b'{"type": "a"}')
+
+
+@pytest.mark.parametrize(("patience_seconds", "status"), [(-1.0, 503), (60.0, 200)])
+async def test_a_no_is_passed_on_once_the_time_is_up(
+    url: str, monkeypatch: pytest.MonkeyPatch, patience_seconds: float, status: int
+) -> None:
+    """Each node may have waited before it said so: three would wait three times as long."""
+    monkeypatch.setattr(proxy, "PATIENCE_SECONDS", patience_seconds)
+    async with (
+        node_that(has_no_quorum) as slow,
+        proxied(slow, url) as http,
+        http.get("/tasks") as answer,
+    ):
+        assert answer.status == status
