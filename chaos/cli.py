@@ -25,8 +25,10 @@ from chaos.simulation.shrinking import shrink as smaller
 from chaos.simulation.simulation import Report, Simulation, Verdict, simulate
 from chaos.simulation.themes import THEMES
 from chaos.soak.commands import soak_command
+from node.commands.options import SECONDS_MAX, Number
 
 BROKEN, INCONCLUSIVE = 1, 2
+MINUTES_MAX = SECONDS_MAX // 60
 DRAWN_SECONDS = 1.0  # How much of a run is drawn, unless asked otherwise.
 
 _nodes = click.option(
@@ -58,7 +60,7 @@ chaos.add_command(soak_command)
 
 @chaos.command("simulate")
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Or for how long.")
+@click.option("--minutes", type=Number(0, MINUTES_MAX, min_open=True), help="Or for how long.")
 @click.option("--first-seed", type=int, default=0, show_default=True, help="Where to begin.")
 @_nodes
 @_theme
@@ -136,8 +138,9 @@ def hunt(seeds: int, first_seed: int, names: tuple[str, ...]) -> int:
 @_bug
 @_plan
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw messages here.")
-@click.option("--since", type=float, help="Where the drawing begins; else a second before the end.")
-@click.option("--until", type=float, help="Where it ends.")
+@click.option("--since", type=Number(0, SECONDS_MAX),
+              help="Where the drawing begins; else a second before the end.")  # fmt: skip
+@click.option("--until", type=Number(0, SECONDS_MAX), help="Where it ends.")
 def replay(
     seed: int,
     nodes: int | None,

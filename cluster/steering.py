@@ -43,6 +43,7 @@ class Steering:
         self._loop = asyncio.get_running_loop()
         self._moved = asyncio.Event()
         self._is_busy = False
+        self._adding: str | None = None  # Who catches up; None also once it is not wanted any more.
         self._requests = 0
         self._asked: dict[int, tuple[str, asyncio.Future[None]]] = {}  # With the leader's id.
         self._tasks: dict[asyncio.Task[None], None] = {}
@@ -147,15 +148,25 @@ class Steering:
                 raise ChangeRefused(f"{address} is the address of {member.id} already")
         _check_address(address)
         self._driver.learn(node_id, address)
+        self._adding = node_id
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS):
-                await self._until(lambda: not engine.is_serving or engine.has_caught_up(node_id))
+                await self._until(
+                    lambda: (
+                        self._adding is None
+                        or not engine.is_serving
+                        or engine.has_caught_up(node_id)
+                    )
+                )
+            if self._adding is None:
+                raise ChangeRefused(f"{node_id} was removed before it had caught up")
         except TimeoutError:
             raise ChangeRefused(
                 f"{node_id} at {address} did not catch up within {CATCH_UP_SECONDS:.0f} s: "
                 "is it running, with this cluster's members in --cluster?"
             ) from None
         finally:
+            self._adding = None
             self._driver.unlearn(node_id)
         incarnation = engine.incarnation_of(node_id) or ""
         member = Member(node_id, address, incarnation)
@@ -164,6 +175,10 @@ class Steering:
     async def _remove(self, node_id: str) -> None:
         engine = self._engine
         await self._until_sure()
+        if node_id == self._adding:
+            self._adding = None
+            self.moved()
+            return
         if engine.configuration.member(node_id) is None:
             raise MemberUnknown(f"{node_id} is not a member")
         if len(engine.configuration.members) == 1:

@@ -126,7 +126,7 @@ def _while_closed(request: web.Request, service: Service | None) -> web.Response
         return web.json_response({"status": "alive"})
     if service is None:
         raise Problem("starting", "the node is still loading its state; ask again, or ask another")
-    raise Problem("stopping", STOPPING, headers={"Connection": "close"})
+    raise Problem("stopping", STOPPING)
 
 
 async def _say_goodbye(app: web.Application) -> None:

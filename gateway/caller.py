@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded, QuorateError
@@ -26,6 +27,7 @@ ANSWER_SECONDS = 10.0  # A node gives up on its own after 5 and says whether it 
 WAITING_MAX = 500  # Calls that wait on a server at one time; a node takes 1,000 of one connection.
 CALLING_MAX = 400  # All the others; those beyond wait here.
 CROWDED_WAIT_SECONDS = 1.0
+WAIT_SECONDS_MAX = 60.0  # For which a node puts an answer off: a turn may take as long to come.
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
 _FULL = 429
 _OVERLOADED = "overloaded"
@@ -52,6 +54,7 @@ class Caller:
         self._connections = Connections(on_leaving=self._turn_from)
         self._waiting = asyncio.Semaphore(WAITING_MAX)
         self._calling = asyncio.Semaphore(CALLING_MAX)
+        self._heard_at = float("-inf")  # When a call was last answered.
 
     async def close(self) -> None:
         """Close the connections. A later call opens new ones."""
@@ -77,19 +80,58 @@ class Caller:
             TypeError, ValueError, OverflowError: *body* holds what is no value; nothing was sent.
         """
         patience = self.patience_seconds if patience_seconds is None else patience_seconds
+        clock = asyncio.get_running_loop()
+        began = clock.time()
         if wait == 0:
-            async with self._calling:
+            async with self._turn(self._calling, began, patience):
                 asked = _Asked(name, body, extras, ANSWER_SECONDS)
-                return await self._ask_around(asked, patience, accepts_503=accepts_503)
-        async with self._waiting:
+                until = max(began, self._heard_at) + patience
+                return await self._ask_around(asked, until, accepts_503=accepts_503)
+        async with self._turn(self._waiting, began, patience + WAIT_SECONDS_MAX):
             if self._waiting.locked():
                 wait = min(wait, CROWDED_WAIT_SECONDS)  # Others want to wait too: in turns.
             waiting = {**body, "wait": round(wait, 3)}
             asked = _Asked(name, waiting, extras, wait + ANSWER_SECONDS)
-            return await self._ask_around(asked, patience + wait, accepts_503=accepts_503)
+            until = clock.time() + patience + wait
+            return await self._ask_around(asked, until, accepts_503=accepts_503)
 
-    async def _ask_around(self, asked: _Asked, seconds: float, *, accepts_503: bool) -> Answer:
-        until = asyncio.get_running_loop().time() + seconds
+    @asynccontextmanager
+    async def _turn(
+        self, turns: asyncio.Semaphore, began: float, seconds: float
+    ) -> AsyncIterator[None]:
+        """Wait for a turn, while the calls before this one are answered or *seconds* last.
+
+        Raises:
+            NoQuorum: they were not; this one was not sent, and did not happen.
+        """
+        if turns.locked():
+            await self._stand_in_line(turns, began, seconds)
+        else:
+            await turns.acquire()
+        try:
+            yield
+        finally:
+            turns.release()
+
+    async def _stand_in_line(self, turns: asyncio.Semaphore, began: float, seconds: float) -> None:
+        clock = asyncio.get_running_loop()
+        coming = asyncio.create_task(turns.acquire())  # It keeps its place, however long it takes.
+        try:
+            while not coming.done():
+                left = max(began, self._heard_at) + seconds - clock.time()
+                if left <= 0:
+                    break
+                await asyncio.wait((coming,), timeout=left)
+        except asyncio.CancelledError:
+            if not coming.cancel():
+                turns.release()  # It came as the wait ended.
+            raise
+        if not coming.done():
+            coming.cancel()
+            said = f"no gateway of {', '.join(self.urls)} answered the calls before it"
+            raise NoQuorum(f"{said}: this one was not sent")
+
+    async def _ask_around(self, asked: _Asked, until: float, *, accepts_503: bool) -> Answer:
         may_have_happened = False
         for tries in itertools.count(1):
             url = self.urls[self._current]
@@ -101,6 +143,8 @@ class Caller:
                 answer_seconds=asked.answer_seconds,
             )
             status, answer = answered.status, answered.value
+            if status not in _TRIED_AGAIN:
+                self._heard_at = asyncio.get_running_loop().time()
             if 0 < status < 400 or (status == 503 and accepts_503):
                 return answered
             if status not in _TRIED_AGAIN:

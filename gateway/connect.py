@@ -88,11 +88,13 @@ async def connect(request: web.Request, service: Service) -> web.WebSocketRespon
         timeout=CLOSE_SECONDS,
         compress=False,  # A small message may unfold to anything.
     )
-    if not socket.can_prepare(request):
-        raise Problem("upgrade_required", f"/connect speaks WebSocket, subprotocol {PROTOCOL}")
     offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-    if PROTOCOL not in (protocol.strip() for protocol in offered):
-        raise Problem("upgrade_required", f"/connect speaks the subprotocol {PROTOCOL} alone")
+    if PROTOCOL not in (protocol.strip() for protocol in offered) or not (
+        listening.can_upgrade(request, socket)
+    ):
+        raise Problem(
+            "upgrade_required", f"/connect speaks WebSocket, of its subprotocols {PROTOCOL} alone"
+        )
     await socket.prepare(request)
     connection = ServedConnection(service, request, socket)
     service.peers.add(connection)

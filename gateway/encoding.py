@@ -39,8 +39,11 @@ class Undecodable(ValueError):
     """The bytes are not the format that they claim to be, or break one of its rules here."""
 
 
-def decode(body: bytes, written_in: Format) -> object:
+def decode(body: bytes, written_in: Format, *, around: int = 0) -> object:
     """The value that a stranger's *body* holds.
+
+    *around* are the levels of it that are not the body's own, such as a frame's array; negative,
+    those that a part of a body lacks.
 
     Raises:
         Undecodable: says which rule it breaks, and where if that is known.
@@ -48,8 +51,8 @@ def decode(body: bytes, written_in: Format) -> object:
     try:
         value = _from_json(body) if written_in is Format.JSON else _from_msgpack(body)
     except RecursionError:
-        raise Undecodable(f"nested deeper than {DEPTH_MAX} levels") from None
-    _check_tree(value)
+        raise _too_deep(around) from None
+    _check_tree(value, around)
     return value
 
 
@@ -237,10 +240,14 @@ def _extension(code: int, _content: bytes) -> object:
     raise Undecodable(f"msgpack extension type {code} is not accepted")
 
 
-def _check_tree(value: object) -> None:
+def _too_deep(around: int) -> Undecodable:
+    return Undecodable(f"nested deeper than {DEPTH_MAX + min(around, 0)} levels")
+
+
+def _check_tree(value: object, around: int) -> None:
     """Level by level, so that no depth can exhaust the stack."""
     level: list[object] = [value]
-    for _ in range(DEPTH_MAX):
+    for _ in range(DEPTH_MAX + around):
         below: list[object] = []
         for item in level:
             kind = type(item)
@@ -255,7 +262,7 @@ def _check_tree(value: object) -> None:
         level = below
     for item in level:
         if isinstance(item, dict | list):
-            raise Undecodable(f"nested deeper than {DEPTH_MAX} levels")
+            raise _too_deep(around)
         if type(item) not in _PLAIN:
             _check_number(item)
 

@@ -22,7 +22,8 @@ Object = dict[str, Any]
 # Three times what a node lets pass without a sign of life: it is frozen, or the way to it is cut.
 SILENCE_SECONDS = 45.0
 CONNECT_SECONDS = 3.0
-PATIENCE_SECONDS = 30.0
+ANSWER_SECONDS = 5.0  # Until the headers: a node that is frozen takes connections all the same.
+PATIENCE_SECONDS = 30.0  # Once a stream has ended or fallen silent.
 PAUSE_SECONDS = 0.2  # Between rounds of all nodes.
 LAST_SEEN = "Last-Event-ID"
 LOST = "lost"  # The event by which a node says that it could not keep up for this reader.
@@ -75,7 +76,7 @@ class EventSource:
         Raises:
             EventsGone: some that were not told yet are no longer kept; says from where they are.
             RequestRefused: the filters or the position make no sense.
-            NoQuorum: no node was reached for too long.
+            NoQuorum: no node was reached for too long, though each was asked.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience_seconds
@@ -83,19 +84,25 @@ class EventSource:
             total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
         )
         async with aiohttp.ClientSession(timeout=timeout) as session:
+            in_vain = 0  # How many in a row told nothing.
             for tries in itertools.count(1):
                 url = self._urls[(tries - 1) % len(self._urls)]
                 trouble = "it ended"
+                in_vain += 1
                 try:
                     async for event in self._read(session, url):
-                        until = loop.time() + self._patience_seconds
+                        in_vain = 0
                         if event is not None:
                             yield event
                 except aiohttp.ConnectionTimeoutError as error:
                     trouble = why_not(error, seconds=CONNECT_SECONDS)
-                except (aiohttp.ClientError, TimeoutError) as error:
+                except aiohttp.SocketTimeoutError as error:
                     trouble = why_not(error, seconds=SILENCE_SECONDS)
-                if loop.time() >= until:
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    trouble = why_not(error, seconds=ANSWER_SECONDS)
+                if in_vain == 0:  # Its silence alone may have outlasted all patience.
+                    until = loop.time() + self._patience_seconds
+                elif in_vain >= len(self._urls) and loop.time() >= until:
                     raise NoQuorum(f"no gateway tells events; the last was {url}: {trouble}")
                 if tries % len(self._urls) == 0:
                     await asyncio.sleep(PAUSE_SECONDS)
@@ -103,7 +110,9 @@ class EventSource:
     async def _read(self, session: aiohttp.ClientSession, url: str) -> AsyncIterator[Object | None]:
         """One node's events, and None for what is none, until it ends the stream."""
         seen = {} if self.position is None else {LAST_SEEN: self.position}
-        async with session.get(f"{url}/events", params=self._query, headers=seen) as answer:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = await session.get(f"{url}/events", params=self._query, headers=seen)
+        async with answer:
             if answer.status >= 500 or answer.status == 429:
                 answer.raise_for_status()
             if answer.status >= 400:

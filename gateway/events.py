@@ -16,7 +16,7 @@ from cluster.core.model import Event, Position
 from cluster.core.queries import Span
 from cluster.errors import EventsLost
 from cluster.watching import From, Watch
-from gateway import accepting, positions
+from gateway import accepting, positions, streaming
 from gateway.event_queries import asked
 from gateway.event_views import Wanted, frame, position_frame
 from gateway.exchange import HttpCall
@@ -28,7 +28,6 @@ from gateway.service import Service
 MEDIA_TYPE = "text/event-stream"
 READERS_MAX = 100  # On one node; what happens is told to each.
 KEEP_ALIVE_SECONDS = 15.0  # Proxies hang up on what is silent for longer, mostly after 30.
-STALLED_SECONDS = 15.0  # A reader that takes nothing for so long has gone away.
 RETRY_MS = 1_000  # How long a client waits before it comes again.
 BATCH_MAX = 2_000  # Events that are told in one turn of the loop, which takes some 15 ms.
 PACE_SECONDS = 0.05  # Between two batches: what happens meanwhile goes out together.
@@ -52,7 +51,7 @@ async def follow(request: web.Request, service: Service) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         if request.method != "HEAD":
-            await _Telling(response, watch, wanted, service).run()
+            await _Telling(request, response, watch, wanted, service).run()
         await response.write_eof()
     return response
 
@@ -61,8 +60,14 @@ class _Telling:
     """One reader's stream."""
 
     def __init__(
-        self, response: web.StreamResponse, watch: Watch, wanted: Wanted, service: Service
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        watch: Watch,
+        wanted: Wanted,
+        service: Service,
     ) -> None:
+        self._request = request
         self._response = response
         self._watch = watch
         self._wanted = wanted
@@ -100,16 +105,7 @@ class _Telling:
         return position_frame(self._reached, self._service.mark)
 
     async def _write(self, frames: bytes) -> None:
-        """Send *frames*.
-
-        Raises:
-            ConnectionError: the reader is gone, or takes nothing any more.
-        """
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                await self._response.write(frames)
-        except TimeoutError:
-            raise ConnectionResetError("the reader takes nothing any more") from None
+        await streaming.send(self._request, self._response, frames)
         self._silent_until = self._loop.time() + KEEP_ALIVE_SECONDS
 
 

@@ -26,6 +26,7 @@ NUMBER_MAX = (1 << 63) - 1
 HEADERS = frozenset({"traceparent", "prefer"})  # Extras that HTTP has as headers.
 EXTRAS = HEADERS | {"consistency", "min_index"}
 
+_FRAME_LEVELS = 1  # Around a call's members, which may be as deep as HTTP's body.
 _PROTOCOL_ERROR = 1002  # RFC 6455, §7.4.1.
 _UNSUPPORTED = 1003
 _INVALID_CONTENT = 1007
@@ -124,7 +125,7 @@ def read_call(frame: bytes) -> Told:
         Misframed: it is none.
     """
     try:
-        return _told_here(decode(frame, Format.MSGPACK))
+        return _told_here(decode(frame, Format.MSGPACK, around=_FRAME_LEVELS))
     except Undecodable as error:
         return Unreadable(call_number(frame), str(error))
 
@@ -136,7 +137,7 @@ def read_calls(message: bytes) -> list[Told]:
         Misframed: a frame is none, or the message no array of frames.
     """
     try:
-        content = decode(message, Format.MSGPACK)
+        content = decode(message, Format.MSGPACK, around=_FRAME_LEVELS + 1)
     except Undecodable:
         return [read_call(frame) for frame in split(message)]  # Whoever broke a rule is found.
     return [_told_here(frame) for frame in _frames(content)]

@@ -1,22 +1,26 @@
-"""Listening: connections as aiohttp serves them, with three rules of ours.
+"""Listening: connections as aiohttp serves them, with rules of ours.
 
-Headers have to come in time; what is no HTTP is told so in a problem, as every other mistake; and
-a WebSocket's message that is on its way is counted like any other body.
+Headers have to come in time; what is no HTTP, or expects what is none, is told so in a problem, as
+every other mistake; and a WebSocket's message that is on its way is counted like any other body.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from gateway.bodies import Arriving, bodies
 from gateway.problems import Problem
 
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 HEADERS_SECONDS = 10.0  # From the connection's begin, or from a later request's first byte.
 _DETAIL_CHARACTERS_MAX = 200
+_CONTINUE = "100-continue"
 
 
 @contextmanager
@@ -32,6 +36,27 @@ def arriving(request: web.Request) -> Iterator[Arriving]:
         counted.end()
 
 
+def can_upgrade(request: web.Request, socket: web.WebSocketResponse) -> bool:
+    """Whether *request* is one for *socket*. Headers that are no text are no handshake."""
+    try:
+        return bool(socket.can_prepare(request))
+    except ValueError:
+        return False
+
+
+def _expecting(handler: Handler) -> Handler:
+    """As *handler*, for requests whose expectation can be met (RFC 9110, §10.1.1)."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        expected = request.headers.get("Expect", _CONTINUE)
+        if expected.lower() == _CONTINUE:
+            return await handler(request)
+        detail = f"Expect: {expected[:64]!a} is not known here, {_CONTINUE} alone"
+        return Problem("expectation_failed", detail).response()
+
+    return answer
+
+
 class Listener(web.Server):
     """Makes a connection's protocol."""
 
@@ -39,7 +64,7 @@ class Listener(web.Server):
     def instead_of(cls, server: web.Server) -> Listener:
         """The same server, whose connections keep our rules."""
         return cls(
-            server.request_handler,
+            _expecting(server.request_handler),
             request_factory=server.request_factory,
             handler_cancellation=server.handler_cancellation,
             **server._kwargs,
@@ -82,6 +107,8 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         super().handle_error(request, status, exc, message)  # It logs, and sees what was sent.
         detail = (message or "").partition("\n")[0][:_DETAIL_CHARACTERS_MAX].strip(" :")
+        if isinstance(exc, LineTooLong):
+            detail = "a line of the request, or one of its headers, is too long"
         code = "bad_request" if status < 500 else "internal"
         answer = Problem(code, detail or "the request cannot be read").response()
         answer.force_close()

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 
+from cluster.answers import Committed
 from cluster.replica import PROPOSE_TIMEOUT_SECONDS
 from gateway import checks, queries
 from gateway.calls import Call, Reply
 from gateway.fields import Field, Shape
+from gateway.outcomes import write_headers
 from gateway.problems import Problem
 from gateway.schema import WAIT_SECONDS_MAX
 
@@ -45,7 +47,12 @@ TO = Field("to", checks.name(), "Who is to lead; left out: the member that is fu
 MEMBER = Shape("NewMember", NODE_ID, RAFT, WAIT)
 LEADER = Shape("NewLeader", TO)
 
-DONE = {"success": True}
+
+def _done(call: Call) -> Reply:
+    """The answer to a change that was made: this node's state may not show it yet."""
+    status = call.service.replica.status()
+    shown = Committed(None, status.applied_index, status.term)
+    return Reply({"success": True}, headers=write_headers(shown))
 
 
 async def add(call: Call) -> Reply:
@@ -56,7 +63,7 @@ async def add(call: Call) -> Reply:
     wait_seconds = min(members[WAIT] / 1000, WAIT_SECONDS_MAX) + _GRACE_SECONDS
     replica = call.service.replica
     await replica.add_member(members[NODE_ID], members[RAFT], timeout_seconds=wait_seconds)
-    return Reply(DONE)
+    return _done(call)
 
 
 async def remove(call: Call) -> Reply:
@@ -67,7 +74,7 @@ async def remove(call: Call) -> Reply:
         raise Problem("member_unknown", f"{node_id[:64]!r}… is not a member")
     replica = call.service.replica
     await replica.remove_member(node_id, timeout_seconds=PROPOSE_TIMEOUT_SECONDS)
-    return Reply(DONE)
+    return _done(call)
 
 
 async def lead(call: Call) -> Reply:
@@ -76,4 +83,4 @@ async def lead(call: Call) -> Reply:
     members = await call.parse(lambda body: LEADER.read(body.value), empty={})
     members.close()
     await call.service.replica.change_leader(members.get(TO, None))
-    return Reply(DONE)
+    return _done(call)

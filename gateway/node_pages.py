@@ -8,6 +8,7 @@ from gateway import instants, queries, render
 from gateway.aside import aside
 from gateway.calls import Call, Reply
 from gateway.ids import wall_ms
+from gateway.problems import RETRY_LATER
 from gateway.queries import STALE
 
 
@@ -25,7 +26,7 @@ async def health(call: Call) -> Reply:
         "leader": status.leader,
         "term": status.term,
     }
-    return Reply(page, 200 if status.has_quorum else 503)
+    return Reply(page) if status.has_quorum else Reply(page, 503, RETRY_LATER)
 
 
 async def cluster(call: Call) -> Reply:
@@ -52,4 +53,5 @@ async def readyz(call: Call) -> Reply:
     status = call.service.replica.status()
     if status.has_quorum:
         return Reply({"status": "ready"})
-    return Reply({"status": "not ready", "reason": "no leader with a quorum is known"}, 503)
+    page = {"status": "not ready", "reason": "no leader with a quorum is known"}
+    return Reply(page, 503, RETRY_LATER)

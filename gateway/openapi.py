@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from gateway import queries
+from gateway import answers, queries
 from gateway.answers import Answer
 from gateway.bodies import BODY_BYTES_MAX
 from gateway.bulk import LINES, VALUES_MAX
@@ -42,7 +42,21 @@ _STATIC = (  # Paths beside the routes: what each is, in which form.
     ("/openapi.json", "Describe the API for programs.", Format.JSON.value),
     ("/docs", "Describe the API for people.", "text/html"),
 )
-_READ_HEADERS = ("Quorate-Applied-Index", "Quorate-Term")
+_STATE_HEADERS: Schema = {
+    name: {"schema": {"type": "integer", "minimum": 0}}
+    for name in ("Quorate-Applied-Index", "Quorate-Term")
+}
+_STALENESS: Schema = {
+    "Quorate-Staleness": {
+        "description": "Of a stale read: seconds since its node heard the leader, or `inf`.",
+        "schema": {"type": "string"},
+    }
+}
+_LOCATION: Schema = {"Location": {"description": "Of what was made.", "schema": {"type": "string"}}}
+_LOCATED = (answers.SUBMITTED_TASK, answers.SESSION, answers.STARTED)
+_APPLIED_PREFERENCE: Schema = {
+    "Preference-Applied": {"description": "If one was.", "schema": {"type": "string"}}
+}
 _PREFER: Schema = {
     "name": "Prefer",
     "in": "header",
@@ -94,7 +108,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "tags": [_tag(route.path)],
         "parameters": [*_path_parameters(route), *_query_parameters(told.query)],
         "responses": {
-            str(status): _answered(told.answer, is_own=_is_own(route))
+            str(status): _answered(told.answer, _headers(route))
             for status in (told.status, *told.also)
         }
         | _refused(problem_codes(route), but=told.also),
@@ -186,16 +200,28 @@ def _body(shape: Shape, *, is_bulk: bool) -> Schema:
     }
 
 
-def _answered(answer: Answer, *, is_own: bool) -> Schema:
+def _headers(route: Route) -> Schema:
+    """The headers of a route's answers: which state they show, and where a thing made is."""
+    if _is_own(route):
+        return {}
+    headers = dict(_STATE_HEADERS)
+    if route.method == "GET":
+        headers |= _STALENESS
+    if route.told.answer in _LOCATED:
+        headers |= _LOCATION
+    if route.told.body is SUBMISSION:
+        headers |= _APPLIED_PREFERENCE
+    return headers
+
+
+def _answered(answer: Answer, headers: Schema) -> Schema:
     schema = {"$ref": f"#/components/schemas/{answer.name}"}
     answered: dict[str, Any] = {
         "description": answer.name,
         "content": {format_.value: {"schema": schema} for format_ in Format},
     }
-    if not is_own:
-        answered["headers"] = {
-            name: {"schema": {"type": "integer", "minimum": 0}} for name in _READ_HEADERS
-        }
+    if headers:
+        answered["headers"] = headers
     return answered
 
 

@@ -36,13 +36,20 @@ def check(request: web.Request) -> None:
     if is_safe or origin is None:
         return
     # A page may open a WebSocket to anywhere, with a GET; what it then sends is checked no more.
-    if urlsplit(origin).netloc.lower() != host.lower() or not host:
+    if _authority(origin).lower() != host.lower() or not host:
         raise Problem("forbidden_origin", f"a page of {origin!r:.100} may not drive {host!r:.100}")
 
 
 def _came_over_loopback(request: web.Request) -> bool:
     name = request.transport.get_extra_info("sockname") if request.transport else None
     return name is not None and _is_loopback(str(name[0]))
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _hostname(host: str) -> str:

@@ -10,8 +10,8 @@ from cluster.core.queries import Query, Span, TaskPage
 from cluster.core.queue_queries import DeadPage
 from gateway.queries import Reading
 from gateway.service import Service
+from gateway.sizes import ANSWER_BYTES_MAX, tasks_fitting
 
-PAGE_BYTES_MAX = 8 << 20  # Of payloads; a page of larger tasks ends early, its cursor goes on.
 LIMIT_SMALL = 100  # Larger pages are made one after the other: thirty at once would take a second.
 
 P = TypeVar("P", TaskPage, DeadPage)
@@ -32,9 +32,6 @@ async def _page(
     service: Service, ask: Callable[[int], Query[P]], limit: int, reading: Reading
 ) -> Answered[P]:
     answered = await service.read(ask(limit), reading)
-    total = 0
-    for count, view in enumerate(answered.value.tasks):
-        total += len(view.payload) + len(view.result or b"") + len(view.progress or b"")
-        if total > PAGE_BYTES_MAX and count > 0:
-            return await service.read(ask(count), reading)
-    return answered
+    tasks = answered.value.tasks
+    count = tasks_fitting(tasks, ANSWER_BYTES_MAX)
+    return answered if count == len(tasks) else await service.read(ask(count), reading)

@@ -13,19 +13,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Coroutine, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from cluster.answers import Committed, Consistency
 from cluster.core.commands import Heartbeat, Offer, Offered, Refused, Release
 from cluster.core.model import Lease, WorkerStatus
-from cluster.core.queries import GetWorker, WorkerLeases
+from cluster.core.queries import GetWorker, WorkerLeases, WorkerProgress
 from cluster.errors import QuorateError
 from cluster.replica import Replica
 from gateway.ids import random_bits
 from gateway.outcomes import accepted
 from gateway.problems import Problem
 from gateway.schema import Wanted
+from gateway.sizes import ANSWER_BYTES_MAX, leases_fitting
 from gateway.watching import Bell, Watching
 
 _log = logging.getLogger(__name__)
@@ -89,7 +92,7 @@ class Polls:
             status = self._replica.status()
             return Committed((), status.applied_index, status.term)
         try:
-            return await self._in_turn(worker_id, wanted, until)
+            return await self._fitting(worker_id, await self._in_turn(worker_id, wanted, until))
         finally:
             turn.release()
 
@@ -169,6 +172,16 @@ class Polls:
         unseen = tuple(lease for lease in answered.value if lease.token not in named)
         return Committed(unseen[: wanted.slots], renewed.index, renewed.term) if unseen else None
 
+    async def _fitting(self, worker_id: str, given: Given) -> Given:
+        """Those of the leases that one answer has room for; the others go back at once."""
+        answered = await self._replica.read(
+            WorkerProgress(worker_id), consistency=Consistency.STALE, min_index=given.index
+        )
+        count = leases_fitting(given.reply, answered.value, ANSWER_BYTES_MAX)
+        if count < len(given.reply):
+            self._return(self._release_all(worker_id, given.reply[count:]))
+        return replace(given, reply=given.reply[:count])
+
     def _remember(self, known: Known) -> None:
         self._remembered[known.poll.worker_id] = known
         self._remembered.move_to_end(known.poll.worker_id)
@@ -185,20 +198,32 @@ class Polls:
 
     def _give_back(self, poll: Poll, closing: asyncio.Task[Given] | None) -> None:
         closed = closing or asyncio.create_task(self._close(poll))
-        task = asyncio.create_task(self._release_all(poll.worker_id, closed))
+        self._return(self._release_given(poll.worker_id, closed))
+
+    def _return(self, returning: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(returning)
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
 
-    async def _release_all(self, worker_id: str, closed: asyncio.Task[Given]) -> None:
-        """Hand back what a caller that hung up was leased.
+    async def _release_given(self, worker_id: str, closed: asyncio.Task[Given]) -> None:
+        """Hand back what a caller that hung up was leased."""
+        try:
+            given = await closed
+        except (QuorateError, Problem) as error:
+            _log.info("a poll of worker %s was not withdrawn: %s", worker_id, error)
+        else:
+            await self._release_all(worker_id, given.reply)
+
+    async def _release_all(self, worker_id: str, leases: Iterable[Lease]) -> None:
+        """Hand back what the worker will not hear of.
 
         When that fails, the leases go back all the same: no heartbeat of the worker names them.
         """
         try:
-            releases = (Release(lease.task_id, lease.token) for lease in (await closed).reply)
+            releases = (Release(lease.task_id, lease.token) for lease in leases)
             await asyncio.gather(*map(self._replica.propose, releases))
-        except (QuorateError, Problem) as error:
-            _log.info("a poll of worker %s was not withdrawn: %s", worker_id, error)
+        except QuorateError as error:
+            _log.info("leases of worker %s were not handed back: %s", worker_id, error)
 
 
 def _taken(committed: Committed[Offered | Refused]) -> Given:

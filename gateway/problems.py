@@ -27,7 +27,7 @@ from cluster.errors import (
 
 CONTENT_TYPE = "application/problem+json"
 ERRORS_MAX = 50  # A body of a million wrong members is told of its first fifty.
-RETRY_AFTER_SECONDS = 1  # An election takes about as long.
+RETRY_LATER = {"Retry-After": "1"}  # Seconds: an election takes about as long.
 
 
 class Kind(NamedTuple):
@@ -114,7 +114,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.members = dict(members or {})
         if code in _RETRIED_LATER:
-            self.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+            self.headers = {**RETRY_LATER, **self.headers}
 
     @property
     def status(self) -> int:

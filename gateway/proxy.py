@@ -16,6 +16,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway import streaming
 from gateway.bodies import BODY_BYTES_MAX, bodies
 from gateway.problems import Problem
 from gateway.repeating import is_repeatable
@@ -106,14 +107,19 @@ class Proxy:
     async def _answered(self, request: web.Request, asked: _Asked) -> web.StreamResponse:
         clock = asyncio.get_running_loop()
         until = clock.time() + PATIENCE_SECONDS
-        while (answer := await self._ask_each(request, asked)) is None:
+        while (answer := await self._ask_each(request, asked, until)) is None:
             if clock.time() > until:
                 raise Problem("no_quorum", f"no node answers, of {self._upstreams}")
             await asyncio.sleep(_PAUSE_SECONDS)
         return answer
 
-    async def _ask_each(self, request: web.Request, asked: _Asked) -> web.StreamResponse | None:
-        """The first answer that is one, else the last; None when no node was reached."""
+    async def _ask_each(
+        self, request: web.Request, asked: _Asked, until: float
+    ) -> web.StreamResponse | None:
+        """The first answer that is one, else the last; None when no node was reached.
+
+        A node that says no may have waited before: once the time is up, no other is asked.
+        """
         last: web.StreamResponse | None = None
         unknown: Problem | None = None  # What one may have done, no other can deny.
         for upstream in self._upstreams.in_turn():
@@ -129,6 +135,8 @@ class Proxy:
                     self._upstreams.prefer(upstream)
                     return last
                 if last.status in _NOT_DONE:
+                    if asyncio.get_running_loop().time() > until:
+                        break
                     continue
                 unknown = _unknown(f"{upstream.url} cannot tell what came of it")
             if not is_repeatable(asked.method, request.path, request.headers, asked.content):
@@ -145,6 +153,7 @@ class Proxy:
         Raises:
             _Unreached: it was not asked.
             _Lost: it may have been; nothing was passed on.
+            ConnectionError: the reader of a stream is gone, or takes nothing any more.
         """
         assert self._session is not None
         answer: web.StreamResponse | None = None
@@ -171,7 +180,7 @@ class Proxy:
                     answer.content_length = given.content_length
                 await answer.prepare(request)
                 async for chunk in given.content.iter_any():
-                    await answer.write(chunk)
+                    await streaming.send(request, answer, chunk)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _Unreached(error) from None
         except (aiohttp.ClientError, TimeoutError) as error:

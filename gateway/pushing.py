@@ -13,17 +13,18 @@ from typing import TypeVar
 from cluster.answers import Consistency
 from cluster.core.commands import Refusal
 from cluster.core.model import Event, Lease, WorkerStatus
-from cluster.core.queries import GetWorker, Query, WorkerLeases, WorkerProgress
+from cluster.core.queries import GetWorker, Progress, Query, WorkerLeases, WorkerProgress
 from cluster.replica import Replica
 from gateway import frames, render
 from gateway.encoding import Format
 from gateway.outbox import Outbox
+from gateway.sizes import leases_fitting
 from gateway.watching import Watching
 from gateway.writing import written
 
 A = TypeVar("A")
 
-LEASED_BYTES_AIMED = 1 << 20  # Of payloads in one frame; a larger one goes alone.
+LEASED_BYTES_AIMED = 1 << 20  # Of one frame; a larger lease goes alone.
 
 _ENDS_BY_ITSELF = frozenset({"retrying", "failed", "cancelled"})
 _GONE = {"worker_left": Refusal.WORKER_UNKNOWN, "worker_lost": Refusal.WORKER_LOST}
@@ -126,7 +127,7 @@ class Pushing:
 
     async def _tell_leased(self, leases: list[Lease], above: int) -> None:
         progress = await self._read(WorkerProgress(self._worker_id, above=above))
-        for part in _parts(leases):
+        for part in _parts(leases, progress):
             content = await written(render.leases(part, progress), Format.MSGPACK)
             await self._outbox.room()
             self._outbox.put(frames.packed_push("leased", content))
@@ -145,15 +146,9 @@ class Pushing:
         return (await self._replica.read(query, consistency=Consistency.STALE)).value
 
 
-def _parts(leases: list[Lease]) -> Iterator[list[Lease]]:
+def _parts(leases: list[Lease], progress: tuple[Progress, ...]) -> Iterator[list[Lease]]:
     """The leases in frames that are not too long, in order."""
-    part: list[Lease] = []
-    size = 0
-    for lease in leases:
-        if part and size + len(lease.payload) > LEASED_BYTES_AIMED:
-            yield part
-            part, size = [], 0
-        part.append(lease)
-        size += len(lease.payload)
-    if part:
-        yield part
+    while leases:
+        count = leases_fitting(leases, progress, LEASED_BYTES_AIMED)
+        yield leases[:count]
+        leases = leases[count:]

@@ -5,6 +5,7 @@ The nodes' gateway and the proxy are such applications; neither is known here.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,12 +22,17 @@ _http_log = logging.getLogger("gateway.http")
 
 IDLE_SECONDS = 75.0  # Between two requests on one connection.
 SHUTDOWN_SECONDS = 10.0  # What is in flight may take so long; a proposal waits 5 s at most.
+LINGER_SECONDS = 0.5  # So long a connection may stay to hear that the process stops.
+LINGER_LOOK_SECONDS = 0.02  # Between two looks whether any stays.
+
 Answerer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Edge:
     """What an application lets us do."""
+
+    is_stopping: bool = False  # Each answer is the last on its connection.
 
     say_goodbye: Callable[[web.Application], Awaitable[None]]  # Let go of who stays connected.
     note_problem: Callable[[str], None]  # Given the code of each that is told.
@@ -71,8 +77,18 @@ class _Runner(web.AppRunner):
     async def cleanup(self) -> None:
         for site in list(self.sites):
             await site.stop()
-        await self.app[EDGE].say_goodbye(self.app)
+        edge = self.app[EDGE]
+        edge.is_stopping = True
+        await asyncio.gather(edge.say_goodbye(self.app), self._linger())
         await super().cleanup()
+
+    async def _linger(self) -> None:
+        """Let clients hear that their connections end: a request may be on its way on each."""
+        until = asyncio.get_running_loop().time() + LINGER_SECONDS
+        while self.server is not None and self.server.connections:
+            if asyncio.get_running_loop().time() >= until:
+                return
+            await asyncio.sleep(LINGER_LOOK_SECONDS)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
@@ -87,6 +103,13 @@ _http_log.addFilter(_is_worth_a_line)
 @web.middleware
 async def problems_told(request: web.Request, handler: Answerer) -> web.StreamResponse:
     """Tell every failure as a problem; what nobody foresaw is a 500 and one line in the log."""
+    answer = await _answer(request, handler)
+    if request.app[EDGE].is_stopping:
+        answer.force_close()
+    return answer
+
+
+async def _answer(request: web.Request, handler: Answerer) -> web.StreamResponse:
     try:
         origins.check(request)
         return await handler(request)

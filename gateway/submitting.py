@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from cluster.answers import Committed
 from cluster.core.commands import Refusal, Submit, Submitted
 from cluster.core.model import NewTask
 from cluster.core.queries import GetTask, TaskView
 from gateway import queries, schema
+from gateway.aside import aside
 from gateway.calls import Call, Reply
 from gateway.encoding import decode_stored, is_same
 from gateway.outcomes import write_headers
@@ -18,6 +22,13 @@ from gateway.tasks import task_after
 
 GONE = "gone"  # The status of a task that its key outlived.
 MINIMAL = "return=minimal"  # RFC 7240, §4.2: whoever submits much need not read it all back.
+
+
+class _Data(NamedTuple):
+    """A task's data as it is written."""
+
+    payload: bytes
+    content_type: str
 
 
 async def submit(call: Call) -> Reply:
@@ -63,26 +74,27 @@ async def _submitted(service: Service, tasks: tuple[NewTask, ...]) -> Committed[
     except Problem as problem:
         if problem.code != Refusal.ID_CONFLICT:
             raise
-        as_known = tuple([await _as_known(service, new) for new in tasks])
+        known = [(await service.read(GetTask(new.id), STALE)).value for new in tasks]
+        as_known = await aside(_as_known, tasks, known)
         if as_known == tasks:
             raise
     return await service.propose(Submit(as_known))
 
 
-async def _as_known(service: Service, new: NewTask) -> NewTask:
-    """*new* with the bytes of the task of its id, if their content is the same.
+def _as_known(tasks: Iterable[NewTask], known: Iterable[TaskView | None]) -> tuple[NewTask, ...]:
+    """The tasks, with the bytes of the first of their ids where the content is the same.
 
-    The machine compares bytes, and all the rest of the body: so it is given those that it knows.
+    The machine compares bytes, and all the rest of the body: so it is given those that it knows, or
+    meets first.
     """
-    known = (await service.read(GetTask(new.id), STALE)).value
-    if known is None or not _is_same_data(known, new):
+    first = {view.id: _Data(view.payload, view.content_type) for view in known if view is not None}
+    return tuple(_as_first(new, first) for new in tasks)
+
+
+def _as_first(new: NewTask, first: dict[str, _Data]) -> NewTask:
+    own = _Data(new.payload, new.kind.content_type)
+    data = first.setdefault(new.id, own)
+    if data == own or not is_same(decode_stored(*data), decode_stored(*own)):
         return new
-    kind = new.kind._replace(content_type=known.content_type)
-    return new._replace(payload=known.payload, kind=kind)
-
-
-def _is_same_data(known: TaskView, new: NewTask) -> bool:
-    return is_same(
-        decode_stored(known.payload, known.content_type),
-        decode_stored(new.payload, new.kind.content_type),
-    )
+    kind = new.kind._replace(content_type=data.content_type)
+    return new._replace(payload=data.payload, kind=kind)

@@ -10,7 +10,7 @@ from yarl import URL
 
 from gateway import listening
 from gateway.bodies import Arriving
-from gateway.frames import MESSAGE_BYTES_MAX
+from gateway.frames import MESSAGE_BYTES_MAX, PATH
 from gateway.problems import Problem
 from gateway.upstreams import Upstream, Upstreams, target_of
 
@@ -21,8 +21,8 @@ Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 def is_upgrade(request: web.Request) -> bool:
-    """Whether the request asks for a WebSocket."""
-    return request.headers.get("Upgrade", "").lower() == "websocket"
+    """Whether the request asks for a WebSocket where there is one."""
+    return request.path == PATH and request.headers.get("Upgrade", "").lower() == "websocket"
 
 
 async def tunnel(
@@ -33,6 +33,8 @@ async def tunnel(
     Raises:
         Problem: no node could be connected to, or none takes it.
     """
+    if not listening.can_upgrade(request, web.WebSocketResponse(protocols=_offered(request))):
+        raise Problem("upgrade_required", f"{PATH} speaks WebSocket, which this is not")
     for upstream in upstreams.in_turn():
         try:
             node = await _connect(request, upstream, session)
@@ -56,7 +58,6 @@ async def tunnel(
 async def _connect(
     request: web.Request, upstream: Upstream, session: aiohttp.ClientSession
 ) -> aiohttp.ClientWebSocketResponse:
-    protocols = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
     headers = {
         name: value
         for name, value in request.headers.items()
@@ -65,11 +66,17 @@ async def _connect(
     async with upstream.lent():
         return await session.ws_connect(
             URL(upstream.url + target_of(request), encoded=True),
-            protocols=tuple(filter(None, (protocol.strip() for protocol in protocols))),
+            protocols=_offered(request),
             headers=headers,
             heartbeat=ALIVE_SECONDS,
             max_msg_size=MESSAGE_BYTES_MAX,
         )
+
+
+def _offered(request: web.Request) -> tuple[str, ...]:
+    """The subprotocols that the client speaks."""
+    header = request.headers.get("Sec-WebSocket-Protocol", "")
+    return tuple(filter(None, (protocol.strip() for protocol in header.split(","))))
 
 
 async def _bridge(

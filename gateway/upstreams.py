@@ -142,7 +142,7 @@ async def _watch(upstream: Upstream, session: aiohttp.ClientSession) -> None:
         try:
             async with session.get(f"{upstream.url}/livez", timeout=timeout) as answer:
                 await answer.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - Whatever it is, the node must be watched on.
             silences += 1
             if silences >= SILENCES_MAX or is_refused(error):
                 upstream.mark(is_up=False, why=str(error) or "it is silent")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from yarl import URL
+from urllib.parse import urlsplit
 
 from cluster.errors import ConfigurationError
 
-SCHEMES = frozenset({"http", "https"})
-PORT_MAX = 65_535
+_SCHEMES = frozenset({"http", "https"})
 
 
 def parse_urls(given: str | Iterable[str]) -> tuple[str, ...]:
@@ -25,21 +23,27 @@ def parse_urls(given: str | Iterable[str]) -> tuple[str, ...]:
     return urls
 
 
+def is_url(text: str) -> bool:
+    """Whether a client could ask there: scheme, host, a port that there is, and room for a path."""
+    try:
+        parts = urlsplit(text)
+        is_place = is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:  # Brackets that do not match, or no port.
+        return False
+    return parts.scheme in _SCHEMES and is_place and not parts.query and not parts.fragment
+
+
+def is_host(name: str) -> bool:
+    """Whether resolvers take the name, known or not: they raise at a label of 64 characters."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(name) and name.isprintable() and " " not in name
+
+
 def _parse_url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
-    if not _is_usable(url):
-        raise ConfigurationError(
-            f"{text!r} is no node's URL: write it as http://127.0.0.1:5000, or with https://;"
-            f" ports go up to {PORT_MAX}"
-        )
+    if not is_url(url):
+        raise ConfigurationError(f"{text!r} is no node's URL: write it as http://127.0.0.1:5000")
     return url.rstrip("/")
-
-
-def _is_usable(url: str) -> bool:
-    """Whether aiohttp can connect to it, and a path be put behind it."""
-    try:
-        parts = URL(url)
-    except ValueError:
-        return False
-    has_path_last = not parts.query_string and not parts.fragment
-    return parts.scheme in SCHEMES and bool(parts.host and parts.port) and has_path_last

@@ -107,7 +107,7 @@ class Watching:
 
     @contextmanager
     def task_ending(self, task_id: str) -> Iterator[Bell]:
-        """A bell for the end of a task. It hears what happens from now on."""
+        """A bell for the end of a task, its removal included. It hears what happens from now on."""
         bell = Bell(_is_ending)
         with self._told(self._by_task, task_id, bell):
             yield bell
@@ -146,7 +146,7 @@ class Watching:
 
 
 def _is_ending(event: Event) -> bool:
-    return event.status in _FINAL
+    return event.status in _FINAL or event.kind == "removed"
 
 
 def _is_leasing(event: Event) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from node.lifeline import ANNOUNCE_VARIABLE, PARENT_VARIABLE
 
 QUORATE = ("node",)
+REST_SECONDS = 1.0  # To hear out a process that has ended: what it started may hold its pipe.
 _CHUNK_BYTES = 64 * 1024
 _LINE_BYTES_MAX = 1024 * 1024  # A longer line is cut: nothing that a child writes fills our memory.
 
@@ -102,6 +103,8 @@ class Child:
         *program* is what Python runs instead: a module that ends in the same command line.
         """
         announcements = Announcements()
+        # Not asyncio's own pipe: with one it takes the process for ended only once that is closed.
+        output, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -110,7 +113,7 @@ class Child:
                 *program,
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=write_end,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(announcements.write_end,),
@@ -121,7 +124,11 @@ class Child:
                     "PYTHONUNBUFFERED": "1",
                 },
             )
+        except BaseException:
+            os.close(output)
+            raise
         finally:
+            os.close(write_end)
             announcements.keep_read_end()
 
         def on_end(_name: str, status: int) -> None:
@@ -129,7 +136,7 @@ class Child:
             on_exit(name, status)
 
         reader = asyncio.create_task(
-            _follow(name, process, log, on_line, on_end), name=f"output of {name}"
+            _follow(name, process, output, log, on_line, on_end), name=f"output of {name}"
         )
         return cls(name, process, reader, announcements)
 
@@ -159,7 +166,7 @@ class Child:
             self._process.send_signal(number)
 
     async def wait(self) -> int:
-        """Wait for its end and its last line, and return the exit status."""
+        """Wait for its end and, for a moment, for its last line; return the exit status."""
         return await asyncio.shield(self._reader)
 
     async def kill(self) -> None:
@@ -183,14 +190,28 @@ class Child:
 async def _follow(
     name: str,
     process: asyncio.subprocess.Process,
+    output: int,
     log: Path,
     on_line: OnLine,
     on_exit: OnExit,
 ) -> int:
-    assert process.stdout is not None
+    stream = asyncio.StreamReader()
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(output, "rb", buffering=0)
+    )
+    reading = asyncio.create_task(_read(name, stream, log, on_line))
+    status = await process.wait()
+    await asyncio.wait([reading], timeout=REST_SECONDS)
+    pipe.close()
+    await reading
+    on_exit(name, status)
+    return status
+
+
+async def _read(name: str, stream: asyncio.StreamReader, log: Path, on_line: OnLine) -> None:
     with log.open("ab", buffering=0) as file:
         rest = b""
-        while chunk := await process.stdout.read(_CHUNK_BYTES):
+        while chunk := await stream.read(_CHUNK_BYTES):
             file.write(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > _LINE_BYTES_MAX:
@@ -199,6 +220,3 @@ async def _follow(
                 on_line(name, line.decode(errors="replace"))
         if rest:
             on_line(name, rest.decode(errors="replace"))
-    status = await process.wait()
-    on_exit(name, status)
-    return status

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from cluster.errors import ConfigurationError
 from cluster.raft.security import TlsFiles
+from gateway.urls import is_host, is_url
 
 PORT_MAX = 65_535
+_PORT_DIGITS_MAX = 5
 SECRET_BYTES_MIN = 16
 
 
@@ -45,9 +46,14 @@ def parse_address(text: str) -> Address:
     """
     host, colon, port = text.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+    if not colon or not is_host(host) or not _is_port(port):
         raise ConfigurationError(f"{text!r} is not an address: write it as 127.0.0.1:5000")
     return Address(host, int(port))
+
+
+def _is_port(text: str) -> bool:
+    is_number = text.isascii() and text.isdigit() and len(text) <= _PORT_DIGITS_MAX
+    return is_number and int(text) <= PORT_MAX
 
 
 def parse_members(text: str) -> dict[str, str]:
@@ -83,8 +89,7 @@ def parse_nodes(text: str) -> dict[str, str]:
     nodes: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         node_id, equals, url = entry.partition("=")
-        parts = urlsplit(url)
-        if not equals or not node_id or parts.scheme not in {"http", "https"} or not parts.hostname:
+        if not equals or not node_id or not is_url(url):
             raise ConfigurationError(
                 f"{entry!r} in --cluster is not a node: write it as node1=http://127.0.0.1:5000"
             )

@@ -35,19 +35,24 @@ def main(descriptor: int, process_name: str, level: str) -> None:
     with socket.socket(fileno=descriptor) as link:
         link.set_inheritable(False)  # What a handler starts must not keep it open.
         unpacker = msgpack.Unpacker(max_buffer_size=MESSAGE_BYTES_MAX, strict_map_key=False)
-        telling = _Telling(link)
+        turn = threading.Lock()
         while chunk := link.recv(_CHUNK_BYTES):
             unpacker.feed(chunk)
             for module, name, known, arguments in unpacker:
+                telling = _Telling(link, turn, known["lease_token"])
                 telling.end(_run(module, name, telling.context(known), arguments))
 
 
 class _Telling:
-    """What is said to the worker; a handler may have threads, so that words take turns."""
+    """What is said of one run, under its lease: a thread that outlives it speaks for no other run.
 
-    def __init__(self, link: socket.socket) -> None:
+    A handler may have several threads, so that words take turns.
+    """
+
+    def __init__(self, link: socket.socket, turn: threading.Lock, token: int) -> None:
         self._link = link
-        self._turn = threading.Lock()
+        self._turn = turn
+        self._token = token
 
     def context(self, known: dict[str, Any]) -> Context:
         """The run's context, which says here what the handler says to it."""
@@ -69,7 +74,7 @@ class _Telling:
         self._say("failed", outcome.error, outcome.retry)
 
     def _say(self, *message: Any) -> None:
-        packed = msgpack.packb(message)
+        packed = msgpack.packb((self._token, *message))
         with self._turn:
             self._link.sendall(packed)
 

@@ -18,7 +18,7 @@ from gateway.frames import Pushed
 from node.actions import Ask
 from node.log import Rarely
 
-PAUSE_SECONDS = 0.5  # After every node was tried and none served.
+PAUSE_SECONDS = 0.5  # No round of all nodes takes less: nothing is asked again in a hot loop.
 _UNSPEAKABLE = 422
 _NO_ANSWER = 503
 
@@ -52,7 +52,6 @@ class Link:
         self._leaving = asyncio.Event()
         self._place = 0
         self._closing: set[asyncio.Task[None]] = set()
-        self._failures = 0  # Connections in a row over which nothing was answered well.
         self._rarely = Rarely(log)
 
     @property
@@ -62,13 +61,14 @@ class Link:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
+        clock = asyncio.get_running_loop()
         try:
             while True:
-                await self._connect_once()
-                self._place = (self._place + 1) % len(self._urls)
-                self._failures += 1
-                if self._failures % len(self._urls) == 0:
-                    await asyncio.sleep(PAUSE_SECONDS)
+                next_round_at = clock.time() + PAUSE_SECONDS
+                for _ in self._urls:
+                    await self._connect_once()
+                    self._place = (self._place + 1) % len(self._urls)
+                await asyncio.sleep(next_round_at - clock.time())
         finally:
             await asyncio.gather(*self._closing)
 
@@ -132,8 +132,6 @@ class Link:
         error = answered.exception()
         if error is None:
             status, value, _index = answered.result()
-            if status < 400:
-                self._failures = 0
         else:
             assert isinstance(error, QuorateError), "a connection ends in an error of ours"
             status, value = _NO_ANSWER, {"detail": str(error)}

@@ -34,7 +34,11 @@ STOPPED = Failed("stopped before it finished")
 
 
 class HandlerExitedError(Exception):
-    """A handler called `sys.exit`: that ends its task, never the worker."""
+    """A handler called `sys.exit` or raised what Ctrl-C does: that ends its task, not the worker.
+
+    In a task or a callback that an async handler made itself it does end the worker: asyncio raises
+    it out of the loop, where nobody can tell whose it was.
+    """
 
 
 class ProcessFailedError(Exception):
@@ -44,13 +48,21 @@ class ProcessFailedError(Exception):
 def failure(error: BaseException) -> Failed:
     """The failure that *error* is: `ValueError: what it said`, bare where the type adds nothing."""
     is_bare = isinstance(error, GiveUp | ProcessFailedError)
-    text = str(error) if is_bare else f"{type(error).__name__}: {error}"
+    said = _said_by(error)
+    text = said if is_bare else f"{type(error).__name__}: {said}"
     return Failed(_sayable(text), retry=not isinstance(error, GiveUp))
 
 
 def unspeakable(error: Exception) -> Failed:
     """The failure of a run whose result cannot be told: nor could the next attempt's."""
     return Failed(_sayable(f"the result cannot be reported: {error}"), retry=False)
+
+
+def _said_by(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # noqa: BLE001 - Its class is the handler's, and may be broken.
+        return f"telling it raised {type(another).__name__}"
 
 
 def _sayable(text: str) -> str:

@@ -118,7 +118,9 @@ class _Process:
         self.is_fit = False
         self._writer.write(msgpack.packb((*place, _told(context), arguments)))
         while True:
-            said, *values = await self._next()
+            token, said, *values = await self._next()
+            if token != context.lease_token:
+                continue  # Of an earlier run, whose handler left a thread or a process behind.
             if said == "progress":
                 context.progress(*values)
             elif said == "checkpoint":

@@ -17,9 +17,11 @@ from typing import Any, Protocol, Self
 from cluster.errors import QuorateError
 from gateway.connection import Answer, Connection
 from node.log import Rarely
+from node.session import AGAIN_SECONDS
 
 log = logging.getLogger(__name__)
 
+_FULL = 429
 _SESSION_OVER = frozenset({404, 410})
 
 
@@ -49,7 +51,15 @@ class Beat:
     """Which session to keep alive, and how."""
 
     worker_id: str
-    interval_seconds: float
+    interval_seconds: float  # A third of a lease.
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long to wait for an answer: longer than a node waits for a leader before it says 503.
+
+        And so short that another node can still be asked before the lease is over.
+        """
+        return 1.5 * self.interval_seconds
 
 
 class Pulse:
@@ -106,18 +116,20 @@ class Pulse:
 
     async def _keep_beating(self) -> None:
         over: Beat | None = None
+        status: int | None = None
         while True:
             beat = self._beat
             if beat is None or beat is over:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            await asyncio.sleep(beat.interval_seconds)
-            if await self._send(beat):
+            await asyncio.sleep(AGAIN_SECONDS if status == _FULL else beat.interval_seconds)
+            status = await self._send(beat)
+            if status in _SESSION_OVER:
                 over = beat
 
-    async def _send(self, beat: Beat) -> bool:
-        """Send a heartbeat through the first node that takes it; True once the session is over."""
+    async def _send(self, beat: Beat) -> int | None:
+        """Send a heartbeat through the first node that can serve; its status, None if none can."""
         first = self._urls.index(self.url)
         for url in (*self._urls[first:], *self._urls[:first]):
             try:
@@ -127,12 +139,14 @@ class Pulse:
                 continue
             if answer.status == 200:
                 self._tell_home(self._listener.on_orders, beat.worker_id, answer.value)
-                return False
+                return answer.status
             if answer.status in _SESSION_OVER:
                 self._tell_home(self._listener.on_session_over, beat.worker_id)
-                return True
+                return answer.status
+            if answer.status == _FULL:
+                return answer.status  # It is well, and no other need be asked.
             self._note_failure(url, f"{url} answered {answer.status}: {answer.value}")
-        return False
+        return None
 
     async def _ask(self, url: str, beat: Beat) -> Answer:
         connection = self._connection
@@ -140,11 +154,10 @@ class Pulse:
             if connection is not None:
                 await connection.close()
             self._connection = connection = await Connection.open(url)
-        # Bounded by one interval: a lease outlives two heartbeats that came to nothing.
         return await connection.call(
             "heartbeat",
             {"id": beat.worker_id, "lease_tokens": self._held.tokens},
-            timeout_seconds=beat.interval_seconds,
+            timeout_seconds=beat.answer_seconds,
         )
 
     def _note_failure(self, url: str, why: str) -> None:

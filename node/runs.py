@@ -29,6 +29,8 @@ from node.progress import Progress
 from node.tasks import Handler
 from node.values import kept
 
+END_SECONDS = 3.0  # For what a handler does to end well when its worker ends.
+
 log = logging.getLogger(__name__)
 
 
@@ -87,17 +89,39 @@ class Run:
         self._work.add_done_callback(self._on_end)
 
     def stop(self) -> None:
-        """Ask the run to end soon; its outcome still arrives."""
+        """Ask the run to end soon; its outcome still arrives.
+
+        It is asked once, whatever else is a reason to stop later, be it the loss of its lease: a
+        second cancellation would interrupt what the handler does to end well.
+        """
+        if self.context.is_cancelled:
+            return
         self.context.cancelled.set()
         if self._work is not None and (self._handler.is_async or self._handler.in_process):
             self._work.cancel()
 
     async def abandon(self) -> None:
-        """Stop it, and wait until nothing of it is left but a thread, which ends by itself."""
+        """Stop it, and wait until nothing of it is left but a thread, which ends by itself.
+
+        Bounded: an async handler that goes on for `END_SECONDS` is broken off where it awaits.
+        """
         self.stop()
-        if self._work is not None:
+        if isinstance(self._work, asyncio.Task):
+            await self._end(self._work)
+        elif self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])
+
+    async def _end(self, work: asyncio.Task[Any]) -> None:
+        _, unended = await asyncio.wait([work], timeout=END_SECONDS)
+        if not unended:
+            return
+        log.warning("task %s goes on when it is to stop, and is broken off", self.context.task_id)
+        # Cancelled again, it might go on again: and its loop's end would wait for it.
+        with contextlib.suppress(Exception):  # Whatever it raises, its lease is another's by now.
+            work.get_coro().close()
+        work.cancel()
+        await asyncio.wait([work], timeout=END_SECONDS)
 
     def _begin(self, arguments: dict[str, Any]) -> asyncio.Future[Any]:
         handler, context = self._handler, self.context
@@ -159,6 +183,8 @@ async def _contain(work: Any) -> Any:
         return await work
     except SystemExit as error:
         raise HandlerExitedError(f"sys.exit({error.code!r})") from error
+    except KeyboardInterrupt as error:  # The loop would end with it.
+        raise HandlerExitedError("KeyboardInterrupt") from error
 
 
 def _in_thread(work: Callable[[], Any], *, name: str) -> asyncio.Future[Any]:
@@ -182,6 +208,8 @@ def _in_thread(work: Callable[[], Any], *, name: str) -> asyncio.Future[Any]:
             result = variables.run(work)
         except SystemExit as exit_error:
             error = HandlerExitedError(f"sys.exit({exit_error.code!r})")
+        except StopIteration as raised:  # A future takes none: told as a coroutine's is (PEP 479).
+            error = RuntimeError(f"handler raised {raised!r}").with_traceback(raised.__traceback__)
         except BaseException as raised:  # noqa: BLE001 - whatever it raised is its task's outcome.
             error = raised
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 0.5  # After a node had too much to do, before it is asked again.
 _FULL = 429
-_CANNOT = frozenset({502, 503, 504})  # What was asked is asked again, elsewhere.
+_CANNOT = 500  # And above: what was asked may have happened, and is asked again, elsewhere.
 _SESSION_OVER = frozenset({"worker_unknown", "worker_lost"})
 
 
@@ -63,6 +63,7 @@ class Session:
         self._tokens_by_task: dict[str, int] = {}  # Not those of lost leases.
         self._connection = 0
         self._is_connected = False
+        self._has_given_up = False  # It leaves on every connection, whatever still runs.
         self._is_leaving = False  # It was said on this connection.
         self._epoch = 0  # Of the newest offer.
         self._offered: int | None = None  # The slots that it stated; None: this session had none.
@@ -135,10 +136,10 @@ class Session:
         """Take the answer to a call, or 503 where none came."""
         if ask.connection != self._connection or not self._is_connected:
             return
-        if status in _CANNOT:
+        if status >= _CANNOT:
             self.actions.append(MoveOn(value.get("detail", f"it answers {status}")))
         elif status == _FULL and ask.name != "progress":
-            self._ask(ask.name, ask.body, ask.token, after_seconds=AGAIN_SECONDS)
+            self._ask_again(ask)
         elif ask.name == "register":
             self._registered(ask, status, value)
         elif ask.name == "leave":
@@ -167,8 +168,6 @@ class Session:
             return
         held.hold = Hold.REPORTING
         held.outcome = outcome
-        if isinstance(outcome, Completed):
-            held.untold = None  # Nobody goes on from here.
         self._tell(token, held)
 
     # The end.
@@ -184,8 +183,9 @@ class Session:
     def give_up(self) -> tuple[int, ...]:
         """Stop every run and leave, which hands their tasks back; returns their leases."""
         self.is_draining = True
+        self._has_given_up = True
         tokens = self._lose(tuple(self._held))
-        self._leave()
+        self._leave_if_done()
         return tokens
 
     # Registering, and stating our room.
@@ -246,7 +246,7 @@ class Session:
         if self._offered is not None and self._offered != self._room:
             self._offer()
 
-    def _offer(self) -> None:
+    def _offer(self, *, after_seconds: float = NOW) -> None:
         self._epoch += 1
         self._offered = self._room
         body = {
@@ -255,16 +255,19 @@ class Session:
             "slots": self._offered,
             "lease_tokens": self.tokens,
         }
-        self._ask("offer", body)
+        self._ask("offer", body, after_seconds=after_seconds)
 
     def _offered_in_vain(self, ask: Ask, code: str | None) -> None:
         if code in _SESSION_OVER:
             self.ended(ask.body["id"])
-        elif code == "offer_superseded" and ask.body["epoch"] == self._epoch:
+        elif code == "offer_superseded" and self._is_newest(ask):
             self._offer()
 
+    def _is_newest(self, offer: Ask) -> bool:
+        return (offer.body["id"], offer.body["epoch"]) == (self.worker_id, self._epoch)
+
     def _leave_if_done(self) -> None:
-        if self.is_draining and self.is_idle:
+        if self._has_given_up or (self.is_draining and self.is_idle):
             self._leave()
 
     def _leave(self) -> None:
@@ -353,6 +356,13 @@ class Session:
             self._tell(token, held)
         else:
             self._settle(token)
+
+    def _ask_again(self, ask: Ask) -> None:
+        """Ask a while later; of the offers only the newest, with what is held by now."""
+        if ask.name != "offer":
+            self._ask(ask.name, ask.body, ask.token, after_seconds=AGAIN_SECONDS)
+        elif self._is_newest(ask):
+            self._offer(after_seconds=AGAIN_SECONDS)
 
     def _ask(
         self, name: str, body: Object, token: int | None = None, *, after_seconds: float = NOW

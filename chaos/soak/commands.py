@@ -19,13 +19,14 @@ from chaos.soak.keeping import keep
 from chaos.soak.running import Soaked, soak
 from chaos.soak.schedule import draw
 from cluster.errors import QuorateError
+from node.commands.options import Number
 
 SEEDS = 1_000_000
 MINUTES_MAX = 240.0
 
 
 @click.command("soak", short_help="Faults of every kind for some minutes, then every checker.")
-@click.option("--minutes", type=click.FloatRange(0, MINUTES_MAX, min_open=True), required=True,
+@click.option("--minutes", type=Number(0, MINUTES_MAX, min_open=True), required=True,
               help="How long faults and traffic last.")  # fmt: skip
 @target_option
 @port_option

@@ -25,6 +25,7 @@ class Elector(Electorate):
         self._transfer_to: str | None = None
         self._transfer_until = 0.0
         self._leader_heard_at = float("-inf")
+        self._is_leader_gone = False  # It is known since to lead no more, or its link broke.
         super().__init__(settings)
         # One that just woke has no reason to wait for a leader: it asks around soon, which a
         # cluster that has one does not mind.
@@ -36,7 +37,7 @@ class Elector(Electorate):
         if peer == self.leader and not self.is_leader:
             # A closed link is most often a dead process: ask around soon, in turn, so that the
             # survivors do not split their votes. Pre-votes make it harmless when it is not.
-            self._leader_heard_at = float("-inf")
+            self._is_leader_gone = True
             survivors = sorted({*self._roster.active(), self.node_id} - {peer})
             soon = self.clock() + _TURN_SECONDS * survivors.index(self.node_id)
             self.look_for_leader_at(min(self.election_deadline, soon))
@@ -75,11 +76,19 @@ class Elector(Electorate):
         super().lead()
         self._mind_the_members()
 
+    def heard_leader_until(self, when: float) -> None:
+        """Note that whoever led until then leads no more."""
+        self._leader_heard_at = when
+        self._is_leader_gone = True
+
     def _hears_a_leader(self) -> bool:
-        return self.is_leader or self.clock() - self._leader_heard_at < self.timing.election_min
+        silence = self.clock() - self._leader_heard_at
+        is_heard = not self._is_leader_gone and silence < self.timing.election_min
+        return self.is_leader or is_heard
 
     def _heard_the_leader(self) -> None:
         self._leader_heard_at = self.clock()
+        self._is_leader_gone = False
         self._prevote_term = 0
 
     def _mind_the_election(self) -> None:

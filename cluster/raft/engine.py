@@ -71,6 +71,11 @@ class Engine(Replicator):
         needed = len(self.configuration.members) // 2
         return max(0.0, self.clock() - self.answered_at()[needed - 1]) if needed else 0.0
 
+    def follows(self) -> None:
+        if self.is_leader:  # What it said last was as good as a leader's word to it.
+            self.heard_leader_until(self.clock() - self.leader_contact())
+        super().follows()
+
     def append(self, command: bytes) -> tuple[int, int]:
         """Add *command* to the leader's log; its fate is told by `apply`.
 

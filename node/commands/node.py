@@ -11,7 +11,15 @@ from cluster.crashpoints import arm_from_environment
 from cluster.errors import ConfigurationError
 from cluster.settings import ELECTION_SECONDS, LOG_BYTES, ReplicaSettings
 from gateway.defaults import SubmitDefaults
-from node.commands.options import log_level_option, memory_option, option
+from node.commands.options import (
+    BYTES_MAX,
+    LEASE_SECONDS_MIN,
+    SECONDS_MAX,
+    Number,
+    log_level_option,
+    memory_option,
+    option,
+)
 from node.config import (
     parse_address,
     parse_members,
@@ -75,7 +83,7 @@ from node.memory import memory_bytes_default
 @option(
     "--snapshot-bytes",
     variable="QUORATE_SNAPSHOT_BYTES",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, BYTES_MAX),
     default=LOG_BYTES,
     show_default=True,
     help="How much new log calls for a snapshot, after which old log is dropped.",
@@ -83,7 +91,7 @@ from node.memory import memory_bytes_default
 @option(
     "--lease-seconds",
     variable="QUORATE_LEASE_SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(LEASE_SECONDS_MIN, SECONDS_MAX),
     default=15.0,
     show_default=True,
     help="How long a silent worker keeps its tasks.",
@@ -91,7 +99,7 @@ from node.memory import memory_bytes_default
 @option(
     "--election-seconds",
     variable="QUORATE_ELECTION_SECONDS",
-    type=click.FloatRange(min=0.05),
+    type=Number(0.05, SECONDS_MAX),
     default=ELECTION_SECONDS,
     show_default=True,
     help="How long a follower hears no leader, at least, before it looks for another.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +12,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 MEMORY_BYTES_MIN = 1 << 20  # Below it not even one task of the largest size would fit.
+BYTES_MAX = 1 << 50
+SECONDS_MAX = 30 * 86_400  # Of what may take long; whoever wants more means for ever.
+LEASE_SECONDS_MIN = 0.3  # A heartbeat goes with each third of it.
+
+
+class Number(click.FloatRange):
+    """A number within its limits, where a range of click's own lets `nan` pass."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not between {self.min} and {self.max}.", param, ctx)
+        return number
 
 
 def option(*names: str, variable: str, **settings: Any) -> Callable[[F], F]:
@@ -29,7 +45,7 @@ url_option = option(
 patience_option = option(
     "--patience",
     variable="QUORATE_PATIENCE",
-    type=click.FloatRange(min=0),
+    type=Number(0, SECONDS_MAX),
     default=10.0,
     show_default=True,
     help="Seconds to look for a gateway that answers; an election takes about one.",
@@ -52,7 +68,7 @@ def client_options(function: F) -> F:
 memory_option = option(
     "--memory-bytes-max",
     variable="QUORATE_MEMORY_BYTES_MAX",
-    type=click.IntRange(min=MEMORY_BYTES_MIN),
+    type=click.IntRange(MEMORY_BYTES_MIN, BYTES_MAX),
     help="How much each node's tasks may take; by default a third of the memory, 4 GiB at most.",
 )
 

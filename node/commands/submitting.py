@@ -11,11 +11,12 @@ import click
 from gateway.caller import Object
 from gateway.client import Client
 from gateway.client_errors import InvalidRequest, RequestRefused
+from gateway.defaults import ATTEMPTS_MAX, DELAY_SECONDS_MAX
 from gateway.encoding import Format, Undecodable, decode
 from gateway.submissions import Submission
 from node.commands.asking import with_client
 from node.commands.batches import Batch, NotTaken, batches
-from node.commands.options import client_options, option
+from node.commands.options import Number, client_options, option
 from node.commands.output import as_json
 from node.commands.tasks import finished
 
@@ -32,9 +33,17 @@ NOBODY_SECONDS = 2.0  # After which a task that no worker could take is worth a 
 )
 @click.option("--queue", help="The queue to submit to.")
 @click.option("--priority", help="low, normal, high, critical, or 0 to 9; 9 goes first.")
-@click.option("--delay", type=float, help="Seconds to wait before the first run.")
-@click.option("--max-attempts", type=int, help="How many runs may fail before it is given up.")
-@click.option("--timeout", type=float, help="Seconds that one run may take.")
+@click.option(
+    "--delay", type=Number(0, DELAY_SECONDS_MAX), help="Seconds to wait before the first run."
+)
+@click.option(
+    "--max-attempts",
+    type=click.IntRange(1, ATTEMPTS_MAX),
+    help="How many runs may fail before it is given up.",
+)
+@click.option(
+    "--timeout", type=Number(0.001, DELAY_SECONDS_MAX), help="Seconds that one run may take."
+)
 @click.option("--id", "task_id", help="The task's id, a UUID: the same id again is the same task.")
 @click.option("--idempotency-key", help="The same key again is the same task, for 24 hours.")
 @option(

@@ -15,6 +15,7 @@ from node.commands.options import client_options, option
 from node.commands.output import as_json, print_object, print_table
 
 FINAL = frozenset({"completed", "failed", "cancelled", "expired"})
+LIMIT_MAX = 1_000_000_000
 WAIT_SECONDS = 30.0  # How long one call waits; then it asks again.
 COLUMNS = ("id", "type", "queue", "priority", "status", "attempts", "created_at")
 LEAST_FIRST = ("attempts", "queue", "priority", "created_at")
@@ -55,7 +56,7 @@ def show_task(
 @click.option("--queue", help="Only those of this queue.")
 @click.option("--type", "type_", help="Only those of this type.")
 @click.option("--worker", help="Only those that the worker of this id runs, or ran last.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, LIMIT_MAX), default=50, show_default=True)
 @client_options
 def list_tasks(
     *, type_: str | None, limit: int, url: str, patience: float, wants_json: bool, **filters: Any

@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from cluster.errors import ConfigurationError
-from node.commands.options import json_option, memory_option, option
+from node.commands.options import (
+    LEASE_SECONDS_MIN,
+    SECONDS_MAX,
+    Number,
+    json_option,
+    memory_option,
+    option,
+)
 from node.narrator import HumanNarrator, JsonNarrator
 from node.up import UpSettings, run_up
 
@@ -55,7 +62,7 @@ from node.up import UpSettings, run_up
 @option(
     "--lease-seconds",
     variable="QUORATE_LEASE_SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(LEASE_SECONDS_MIN, SECONDS_MAX),
     help="How long a silent worker keeps its tasks; 15, and 3 with --demo.",
 )
 @memory_option

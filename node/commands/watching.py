@@ -22,6 +22,7 @@ from node.commands.output import as_json, print_table
 from node.loops import run, stop_signal, unless_set
 
 PAGE_ENTRIES = 200
+INDEX_MAX = (1 << 63) - 1
 LOOK_EVERY_SECONDS = 0.2  # How late a line of `monitor` may be.
 SHOWN_KEYS = 3  # Of each kind of record, by name.
 UNTOLD = ("op", "origin", "namespace", "content_type", "policy")  # Of a command, in a line.
@@ -72,7 +73,9 @@ def events(
 
 
 @click.command()
-@click.option("--from", "from_index", type=click.IntRange(min=1), help="Begin with this entry.")
+@click.option(
+    "--from", "from_index", type=click.IntRange(1, INDEX_MAX), help="Begin with this entry."
+)
 @click.option("--from-start", is_flag=True, help="Begin with the oldest entry in the log.")
 @client_options
 def monitor(

@@ -6,7 +6,8 @@ import gc
 
 import click
 
-from node.commands.options import log_level_option, option, url_option
+from cluster.core.model import SLOTS_MAX
+from node.commands.options import SECONDS_MAX, Number, log_level_option, option, url_option
 from node.log import configure_logging
 from node.loops import run
 from node.tasks import load_handlers
@@ -21,7 +22,7 @@ BUILT_IN = "node.handlers"
 @option(
     "--slots",
     variable="QUORATE_SLOTS",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, SLOTS_MAX),
     default=4,
     show_default=True,
     help="How many tasks to run at once.",
@@ -38,7 +39,7 @@ BUILT_IN = "node.handlers"
 @option(
     "--drain-seconds",
     variable="QUORATE_DRAIN_SECONDS",
-    type=click.FloatRange(min=0),
+    type=Number(0, SECONDS_MAX),
     default=20.0,
     show_default=True,
     help="How long running tasks may take to end once asked to stop; the rest is handed back.",

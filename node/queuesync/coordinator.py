@@ -17,6 +17,7 @@ from typing import Self
 
 from cluster.errors import ConfigurationError
 from node.config import Address as Place
+from node.outcomes import failure
 from node.queuesync import frames
 from node.queuesync.door import Door, later
 from node.queuesync.frames import DATA_BYTES_MAX, Frame, FrameError, Kind
@@ -181,9 +182,9 @@ class Coordinator(ABC):
                     request.client_socket, request.client_address, request.received_data
                 )
                 self.answer_request(request, response)
-            except Exception as error:  # noqa: BLE001 - A handler may raise anything at all.
+            except BaseException as error:  # noqa: BLE001 - A handler may raise anything: sys.exit's.
                 _log.exception("handling request %s failed", request.id)
-                self.fail_request(request, f"{type(error).__name__}: {error}")
+                self.fail_request(request, failure(error).error)
 
     def Process_requests(self) -> None:  # noqa: N802 - QueueSync's own spelling of it.
         """`process_requests`, by its older name: either may be overridden."""
@@ -233,7 +234,7 @@ class Coordinator(ABC):
     def _handle(self, door: Door) -> None:
         try:
             self.Process_requests()
-        except Exception:  # noqa: BLE001 - An override may raise anything at all.
+        except BaseException:  # noqa: BLE001 - An override may raise anything: sys.exit's, too.
             _log.exception("process_requests failed, and the coordinator stops")
         finally:
             door.ring()

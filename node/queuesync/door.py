@@ -89,17 +89,25 @@ class Door:
             threading.Event().wait(_PAUSE_SECONDS)
             return
         place = (str(address[0]), int(address[1]))
+        if reason := self._take(client, place):
+            self._updates.say(f"Turned {Place(*place)} away: {reason}")
+            with client:
+                _try_to_send(client, later(reason))
+
+    def _take(self, client: socket.socket, address: Address) -> str | None:
+        """Serve the client on a thread of its own; if that cannot be, why."""
         with self._lock:
-            if len(self._clients) < self._clients_max:
-                thread = threading.Thread(
-                    target=self._receive, args=(client, place), name=f"client {place}", daemon=True
-                )
-                self._clients[client] = thread
+            if len(self._clients) >= self._clients_max:
+                return f"it has its {self._clients_max} clients"
+            thread = threading.Thread(
+                target=self._receive, args=(client, address), name=f"client {address}", daemon=True
+            )
+            try:
                 thread.start()
-                return
-        self._updates.say(f"Turned {Place(*place)} away: {self._clients_max} clients are here")
-        with client:
-            _try_to_send(client, later(f"it has its {self._clients_max} clients"))
+            except RuntimeError as error:
+                return f"it has no thread for another client: {error}"
+            self._clients[client] = thread
+        return None
 
     def _receive(self, client: socket.socket, address: Address) -> None:
         self._updates.say(f"{Place(*address)} connected")

@@ -145,7 +145,7 @@ class ReplicatedQueue:
             self._running.set_result(_Running(asyncio.get_running_loop(), shared, stopping))
             failure = await unless_set(stopping, _until_failed(shared, replica))
             if failure is not None:
-                _log.error("the coordinator stops, because it must not go on: %s", failure)
+                _log.error("the coordinator stops, because it must not go on", exc_info=failure)
                 self._on_failure()
                 await stopping.wait()
         finally:
@@ -160,11 +160,14 @@ class _Running(NamedTuple):
     stopping: asyncio.Event
 
 
-async def _until_failed(shared: SharedQueue, replica: Replica) -> BaseException:
-    """Run until the replica must not go on; says why."""
+async def _until_failed(shared: SharedQueue, replica: Replica) -> BaseException | None:
+    """Run until the replica must not go on, or the queue does not; says why."""
     running = asyncio.create_task(shared.run())
+    failing = asyncio.create_task(replica.wait_failed())
     try:
-        return await replica.wait_failed()
+        await asyncio.wait((running, failing), return_when=asyncio.FIRST_COMPLETED)
+        return failing.result() if failing.done() else running.exception()
     finally:
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        failing.cancel()
+        await asyncio.gather(running, failing, return_exceptions=True)

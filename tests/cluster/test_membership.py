@@ -58,6 +58,23 @@ async def test_a_new_member_catches_up_and_counts(cluster: MakeCluster) -> None:
     assert len(joined.status().members) == 4
 
 
+async def test_who_never_comes_is_let_go_by_a_removal(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    follower = nodes.follower()
+    adding = asyncio.create_task(follower.add_member("node4", f"127.0.0.1:{free_port()}"))
+
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await follower.remove_member("node4")
+            except MemberUnknown:  # The leader has not begun.
+                continue
+            break
+        with pytest.raises(ChangeRefused, match="node4 was removed before it had caught up"):
+            await adding
+    await nodes.leader().remove_member(follower.node_id)  # Nothing is under way any more.
+
+
 async def test_a_removed_member_is_no_longer_needed(cluster: MakeCluster) -> None:
     nodes = await cluster(3)
     removed, kept = [r.node_id for r in nodes.replicas.values() if r is not nodes.leader()]

@@ -209,6 +209,20 @@ async def test_a_write_without_a_leader_certainly_did_not_happen(cluster: MakeCl
 
     with pytest.raises(NoQuorum):
         await follower.propose(a_task(), timeout_seconds=0.2)
+    assert follower.status().staleness_seconds < float("inf")
+
+
+async def test_who_led_until_it_was_alone_tells_how_old_its_state_is(cluster: MakeCluster) -> None:
+    nodes = await cluster(3)
+    leader = nodes.leader()
+    for node_id in [id_ for id_ in nodes.replicas if id_ != leader.node_id]:
+        await nodes.stop(node_id)
+
+    while leader.status().role is Role.LEADER:
+        with pytest.raises((OutcomeUnknown, NoQuorum)):
+            await leader.propose(a_task(), timeout_seconds=0.2)
+
+    assert 0 < leader.status().staleness_seconds < float("inf")
 
 
 async def test_a_leader_holds_on_for_longer_where_elections_take_longer(

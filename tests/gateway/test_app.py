@@ -187,5 +187,6 @@ async def test_without_a_quorum_writes_and_reads_say_so_and_own_pages_answer(
     assert [(codes[path], headers[path]["Retry-After"]) for path in behind] == [
         ("not_caught_up", "1")
     ] * 3
-    assert headers["/tasks"]["Retry-After"] == "1"
+    for path in ("/tasks", "/health", "/readyz"):
+        assert headers[path]["Retry-After"] == "1"
     assert headers["/tasks?consistency=stale"]["Quorate-Staleness"] == "inf"

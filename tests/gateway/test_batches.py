@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import threading
 from typing import Any
 
 import aiohttp
@@ -11,6 +13,7 @@ import msgpack
 import pytest
 
 from gateway import bulk
+from gateway.aside import aside
 from gateway.ids import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,7 +22,7 @@ JSON = "application/json"
 LINES = "application/x-ndjson"
 
 
-def task(**members: object) -> dict[str, object]:
+def task(**members: object) -> dict[str, Any]:
     return {"type": "process", "data": None, **members}
 
 
@@ -97,6 +100,28 @@ async def test_a_wrong_field_is_named_with_its_place_and_nothing_is_taken(
     assert await depth(http, queue) == 0
 
 
+async def test_what_is_only_written_otherwise_is_compared_beside_the_loop(
+    http: aiohttp.ClientSession, queue: str
+) -> None:
+    tasks = [task(id=new_id(), queue=queue, data={"a": 1, "b": [place]}) for place in range(2)]
+    status, first = await batch(http, *tasks)
+    assert status == 201
+    is_free = threading.Event()
+    ahead = asyncio.create_task(aside(is_free.wait))
+
+    other = [each | {"data": dict(reversed(each["data"].items()))} for each in tasks]
+    repeating = asyncio.create_task(batch(http, *other))
+    try:
+        done, _ = await asyncio.wait((repeating,), timeout=0.3)
+        assert not done, "it waits for its turn"
+    finally:
+        is_free.set()
+        await ahead
+
+    assert await repeating == (201, first)
+    assert await depth(http, queue) == 2
+
+
 async def test_a_conflict_takes_nothing(http: aiohttp.ClientSession, queue: str) -> None:
     id_ = new_id()
     await batch(http, task(id=id_, data=1))
@@ -105,6 +130,23 @@ async def test_a_conflict_takes_nothing(http: aiohttp.ClientSession, queue: str)
 
     assert (status, problem["code"]) == (409, "id_conflict")
     assert await depth(http, queue) == 0
+
+
+async def test_one_body_twice_in_a_batch_is_one_task(
+    http: aiohttp.ClientSession, queue: str
+) -> None:
+    """Whatever the order of its members, as if one had come after the other."""
+    id_ = new_id()
+    one, other = ({"a": 1, "b": [2]}, {"b": [2], "a": 1})
+
+    status, answer = await batch(
+        http, *(task(id=id_, queue=queue, data=data) for data in (one, other))
+    )
+    refused, problem = await batch(http, *(task(id=new_id(), data=1), task(id=id_, data=one)))
+
+    assert (status, answer["task_ids"]) == (201, [id_, id_])
+    assert await depth(http, queue) == 1
+    assert (refused, problem["code"]) == (409, "id_conflict")  # It has another queue.
 
 
 async def test_a_seen_id_or_key_gives_its_task(http: aiohttp.ClientSession, queue: str) -> None:

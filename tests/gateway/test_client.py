@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded
+from gateway import caller
 from gateway.client import Client
 from gateway.client_errors import (
     ClusterFull,
@@ -140,6 +142,50 @@ async def test_an_answer_that_stays_out_says_whether_it_may_have_happened(
     async with stranger(Problem(code, "why")) as url, Client(url, patience_seconds=0.1) as client:
         with pytest.raises(error, match="why"):
             await client.submit("a", 1)
+
+
+async def test_patience_does_not_begin_anew_for_those_who_wait_their_turn(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller, "CALLING_MAX", 1)
+    async with Client(f"http://127.0.0.1:{free_port}", patience_seconds=0.3) as client:
+        async with asyncio.timeout(1.5):
+            ended = await asyncio.gather(
+                *(client.submit("a", 1) for _ in range(10)), return_exceptions=True
+            )
+
+    assert {type(one) for one in ended} == {NoQuorum}
+
+
+async def test_whose_turn_does_not_come_is_told_that_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(caller, "CALLING_MAX", 1)
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        url = f"http://127.0.0.1:{frozen.getsockname()[1]}"
+        async with Client(url, patience_seconds=0.1) as client:
+            asking = [asyncio.create_task(client.submit("a", place)) for place in range(2)]
+            # The one whose turn it is waits for three seconds for a connection.
+            ended, _ = await asyncio.wait(asking, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+            for each in asking:
+                each.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+
+    with pytest.raises(NoQuorum, match="this one was not sent"):
+        ended.pop().result()
+
+
+async def test_a_turn_that_comes_late_comes_as_long_as_others_are_answered(
+    url: str, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller, "CALLING_MAX", 1)
+    async with Client(url, patience_seconds=1.0) as client:
+        task = await client.submit("a", 1, queue=queue)
+        slow = {"id": task.id, "wait": 0.4}  # Put off by the node.
+
+        told = await asyncio.gather(*(client.call("task", slow) for _ in range(5)))
+
+    assert {one["status"] for one in told} == {"pending"}
 
 
 async def test_a_lost_answer_is_asked_for_again_with_the_same_id(url: str, queue: str) -> None:

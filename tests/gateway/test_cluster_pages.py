@@ -159,4 +159,9 @@ async def test_what_was_done_is_done_again(http: aiohttp.ClientSession, replica:
     added = await call(http, "POST", "/cluster/members", json=member)
     leads = await call(http, "POST", "/cluster/leader", json={"to": "node1"})
 
+    async with http.post("/cluster/members", json=member) as answer:
+        headers = answer.headers
+
     assert added == leads == (200, {"success": True})
+    assert int(headers["Quorate-Applied-Index"]) > 0
+    assert int(headers["Quorate-Term"]) > 0

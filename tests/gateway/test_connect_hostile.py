@@ -258,6 +258,10 @@ def websocket_frame(payload: bytes) -> bytes:
         (UPGRADE | {"Host": "evil.example"}, "forbidden_host"),
         (UPGRADE | {"Sec-WebSocket-Key": "short"}, "upgrade_required"),
         (UPGRADE | {"Sec-WebSocket-Version": "5"}, "upgrade_required"),
+        (UPGRADE | {"Sec-WebSocket-Key": "é"}, "upgrade_required"),
+        (UPGRADE | {"Sec-WebSocket-Version": "\udcff"}, "upgrade_required"),
+        (UPGRADE | {"Upgrade": "\udcff"}, "upgrade_required"),
+        (UPGRADE | {"Connection": "\udcff"}, "upgrade_required"),
     ],
 )
 @pytest.mark.usefixtures("other")

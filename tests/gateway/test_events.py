@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,7 @@ from cluster.core.model import NewTask
 from cluster.errors import NoQuorum
 from cluster.replica import Replica
 from cluster.watching import Watch
-from gateway import events
+from gateway import events, streaming
 from gateway.app import create_app, open_app
 from gateway.client_errors import EventsGone, InvalidRequest, RequestRefused
 from gateway.defaults import SubmitDefaults
@@ -330,21 +331,33 @@ async def test_a_reader_that_is_too_slow_is_told_where_it_lost_the_thread(
     assert ended == b""
 
 
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """What was on its way when the other end hung up."""
+    pieces = [b""]
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(1 << 20):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
 async def test_a_reader_that_takes_nothing_is_hung_up_on(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.2)
     monkeypatch.setattr(events, "KEEP_ALIVE_SECONDS", 0.0)
     monkeypatch.setattr(events, "position_frame", lambda *_place: b"x" * (1 << 20))
     ended = asyncio.Event()
     monkeypatch.setattr(Watch, "close", told_by(ended, Watch.close))
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port))) as stalled:
+    with socket.create_connection((host, int(port)), timeout=20) as stalled:
         request = f"GET /events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n"
         await asyncio.get_running_loop().run_in_executor(None, stalled.sendall, request.encode())
 
         async with asyncio.timeout(20):
             await ended.wait()
+        told = await asyncio.to_thread(read_to_the_end, stalled)
+
+    assert told.count(b"HTTP/1.1 ") == 1, "nothing waits for it to be told why"
 
 
 async def test_readers_beyond_the_limit_are_sent_to_another_node(

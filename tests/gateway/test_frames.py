@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from gateway import frames
+from gateway.encoding import DEPTH_MAX
 from gateway.frames import Called, Cancelled, Misframed, Pushed, Replied, Unreadable
 
 numbers = some.integers(1, frames.NUMBER_MAX)
@@ -185,6 +186,17 @@ def test_a_call_whose_members_break_a_rule_is_found_among_others(members: Any) -
     assert second.number == 2
     assert second.reason
     assert (first, third) == (Called(1, "livez", {}, {}), Called(3, "livez", {}, {}))
+
+
+@pytest.mark.parametrize("levels", [DEPTH_MAX - 1, DEPTH_MAX])
+def test_a_calls_members_may_be_as_deep_as_a_body(levels: int) -> None:
+    frame = ["call", 1, "submit", deep(levels)]
+
+    (among_others,) = frames.read_calls(msgpack.packb([frame]))
+    alone = frames.read_call(msgpack.packb(frame))
+
+    assert among_others == alone
+    assert isinstance(alone, Called if levels < DEPTH_MAX else Unreadable)
 
 
 def test_bytes_after_the_array_are_refused() -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 from cluster.answers import Consistency
 from cluster.core.queries import GetWorker
 from cluster.replica import Replica
-from gateway import app, connect
+from gateway import app, connect, serving
 from gateway.app import create_app, open_app
 from gateway.connection import Connection
 from gateway.defaults import SubmitDefaults
@@ -89,6 +89,26 @@ async def test_what_comes_while_the_node_stops_is_sent_elsewhere(
     assert (answer.status, refused["code"]) == (503, "stopping")
     assert answer.headers["Connection"] == "close"
     assert handshake.value.status == 503
+
+
+async def test_who_asks_again_hears_that_the_node_stops(
+    stopping: web.AppRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the request would meet a connection that was just closed."""
+    monkeypatch.setattr(serving, "LINGER_SECONDS", 60.0)
+    async with aiohttp.ClientSession(url_of(stopping)) as http:
+        async with http.get("/tasks") as before:
+            await before.read()
+        cleaning = asyncio.create_task(stopping.cleanup())
+        stopped, _ = await asyncio.wait([cleaning], timeout=0.3)
+        async with http.post("/tasks", json={"type": "t", "data": 1}) as answer:
+            refused = await answer.json()
+    await asyncio.wait_for(cleaning, WAIT_SECONDS)
+
+    assert not stopped
+    assert "Connection" not in before.headers
+    assert (answer.status, refused["code"]) == (503, "stopping")
+    assert answer.headers["Connection"] == "close"
 
 
 async def test_a_peer_that_leaves_is_not_waited_for(

@@ -108,3 +108,25 @@ async def test_what_is_no_http_is_told_so_in_a_problem(url: str, sent: bytes) ->
         assert (problem["code"], problem["status"]) == ("bad_request", 400)
         assert problem["detail"]
         assert await wire.ended()
+
+
+@pytest.mark.parametrize("expected", [b"tea", b"\xff", b"100-continue, tea"])
+async def test_what_cannot_be_expected_is_told_so(url: str, expected: bytes) -> None:
+    async with connected(url) as wire:
+        wire.send(REQUEST[:-2] + b"Expect: " + expected + b"\r\n\r\n")
+
+        status, content_type, problem = await wire.answer()
+
+    assert (status, content_type) == (417, "application/problem+json")
+    assert problem["code"] == "expectation_failed"
+    assert "100-continue" in str(problem["detail"])
+
+
+async def test_a_line_that_is_too_long_is_not_told_back(url: str) -> None:
+    async with connected(url) as wire:
+        wire.send(b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        status, _content_type, problem = await wire.answer()
+
+    assert status == 400
+    assert "too long" in str(problem["detail"])

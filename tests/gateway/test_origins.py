@@ -11,7 +11,7 @@ A_TASK = b'{"type": "noop", "data": 1}'
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:5000", "10.1.2.3", "[::2]", "a b", ""]
+    "host", ["evil.example", "evil.example:5000", "10.1.2.3", "[::2]", "[", "a℀b", "a b", ""]
 )
 @pytest.mark.parametrize("path", ["/tasks", "/health", "/no-such-path"])
 async def test_a_request_meant_for_another_host_is_refused(
@@ -33,7 +33,10 @@ async def test_every_name_of_the_loopback_is_served(http: aiohttp.ClientSession,
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1.evil.example"],
+    [
+        *("http://evil.example", "null", "http://localhost:1", "https://127.0.0.1.evil.example"),
+        *("http://[", "http://a℀b", "http://[::1]:99999", ""),
+    ],
 )
 async def test_a_write_from_another_sites_page_is_refused(
     http: aiohttp.ClientSession, origin: str

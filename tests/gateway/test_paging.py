@@ -71,11 +71,13 @@ async def test_large_pages_are_made_one_after_the_other(service: Service) -> Non
     assert await most_at_once(service, LIMIT_SMALL) == 20
 
 
+@pytest.mark.parametrize(("payload", "note"), [(b"x" * 2_500, ""), (b"", "x" * 2_500)])
 async def test_a_page_of_large_tasks_ends_early_and_its_cursor_goes_on(
-    service: Service, queue: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, queue: str, monkeypatch: pytest.MonkeyPatch, payload: bytes, note: str
 ) -> None:
-    monkeypatch.setattr(paging, "PAGE_BYTES_MAX", 1_000)
-    tasks = tuple(NewTask.of(new_id(), "a", b"x" * 400, "", queue=queue) for _ in range(5))
+    monkeypatch.setattr(paging, "ANSWER_BYTES_MAX", 10_000)
+    meta = (("note", note),)
+    tasks = tuple(NewTask.of(new_id(), "a", payload, "", queue=queue, meta=meta) for _ in range(5))
     await service.propose(Submit(tasks))
 
     sizes, cursor, is_more = [], None, True

@@ -85,6 +85,24 @@ async def test_a_poll_beats_the_offers_of_every_poll_before_it(
     assert counts == [0, 1, 1]
 
 
+async def test_what_one_answer_has_no_room_for_goes_back_at_once(
+    replica: Replica, polls: Polls, worker_id: str, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.polls.ANSWER_BYTES_MAX", 10_000)
+    ids = [new_id() for _ in range(3)]
+    for id_ in ids:
+        task = NewTask.of(id_, "process", b"1" * 2_500, "application/json", queue=queue)
+        await replica.propose(Submit((task,)))
+
+    given = await polls.lease(worker_id, Wanted(4, 0, None))
+    await polls.close()
+
+    left = (await replica.read(GetTask(ids[2]))).value
+    assert [lease.task_id for lease in given.reply] == ids[:2]
+    assert left is not None
+    assert (left.status, left.attempts) == ("pending", 0)
+
+
 async def test_an_offer_of_another_node_ends_what_this_one_gives(
     replica: Replica, polls: Polls, worker_id: str, queue: str
 ) -> None:

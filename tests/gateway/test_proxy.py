@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway import proxy
+from gateway import proxy, streaming
 from gateway.bodies import BODY_BYTES_MAX
 from gateway.connection import Connection
 from gateway.ids import new_id
@@ -346,6 +346,32 @@ async def test_a_stream_ends_with_its_node(url: str) -> None:
             await stream.content.read()
 
 
+async def test_a_reader_that_takes_nothing_holds_no_stream_of_a_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streaming, "STALLED_SECONDS", 0.2)
+    gone = asyncio.Event()
+
+    async def tells_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /livez"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+                await writer.drain()
+        finally:
+            gone.set()
+
+    async with node_that(tells_on) as node, proxied(node) as http:
+        host, port = http._base_url.host, http._base_url.port
+        _, stalled = await asyncio.open_connection(host, port, limit=1)
+        stalled.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(10):
+            await gone.wait()
+        stalled.close()
+
+
 async def test_many_calls_of_one_connection_pass_through(url: str) -> None:
     async with proxied(url) as http:
         connection = await Connection.open(str(http._base_url).rstrip("/"))
@@ -482,3 +508,17 @@ async def test_a_key_in_the_header_makes_a_submission_repeatable() -> None:
     headers = CIMultiDictProxy(CIMultiDict({"idempotency-key": "mine"}))
 
     assert is_repeatable("POST", "/tasks", headers, b'{"type": "a"}')
+
+
+@pytest.mark.parametrize(("patience_seconds", "status"), [(-1.0, 503), (60.0, 200)])
+async def test_a_no_is_passed_on_once_the_time_is_up(
+    url: str, monkeypatch: pytest.MonkeyPatch, patience_seconds: float, status: int
+) -> None:
+    """Each node may have waited before it said so: three would wait three times as long."""
+    monkeypatch.setattr(proxy, "PATIENCE_SECONDS", patience_seconds)
+    async with (
+        node_that(has_no_quorum) as slow,
+        proxied(slow, url) as http,
+        http.get("/tasks") as answer,
+    ):
+        assert answer.status == status

@@ -123,11 +123,13 @@ async def test_a_purge_removes_what_waits(http: aiohttp.ClientSession, queue: st
     runs = await submit(http, queue=queue)
     await leased(http, queue)
     waits = await submit(http, queue=queue)
+    waiting = asyncio.create_task(call(http, "GET", f"/tasks/{waits}?wait=60"))
 
     status, answer = await call(http, "DELETE", f"/queues/{queue}/tasks")
     operation = await finished(http, answer)
+    told, _problem = await asyncio.wait_for(waiting, 10)
 
-    assert status == 202
+    assert (status, told) == (202, 404)
     assert (operation["done"], operation["total"], operation["kind"]) == (1, 1, "purge")
     assert (await call(http, "GET", f"/tasks/{waits}"))[0] == 404
     assert (await call(http, "GET", f"/tasks/{runs}"))[0] == 200

@@ -247,3 +247,27 @@ async def test_leases_of_large_tasks_come_in_frames_that_are_not_too_long(
     await big.connection.close()
 
     assert [[lease["data"] for lease in part] for part in parts] == [[each] for each in data]
+
+
+async def test_what_was_reported_of_the_runs_counts_for_the_length_of_their_frame(
+    url: str, queue: str
+) -> None:
+    big = Peer(url)
+    await big.connect()
+    await big.register(queue, slots=20)
+    for place in range(3):
+        await big.call("submit", type="t", data=place, queue=queue)
+    await big.offer(1, 20)
+    reported = {}
+    for held in await big.leased(3):
+        reported[held["lease_token"]] = "x" * 700_000 + str(held["data"])
+        token = held["lease_token"]
+        await big.call("progress", id=held["id"], lease_token=token, progress=reported[token])
+
+    await big.offer(2, 20, lease_tokens=[])
+    parts = [await big.hear("leased") for _ in reported]
+    await big.connection.close()
+
+    assert [[held["progress"] for held in part] for part in parts] == [
+        [each] for each in reported.values()
+    ]

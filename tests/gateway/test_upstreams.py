@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.upstreams import Upstream
+from gateway.upstreams import Upstream, Upstreams
 
 
 def connector_error(number: int) -> aiohttp.ClientConnectorError:
@@ -47,3 +47,26 @@ async def test_what_is_being_asked_of_a_node_that_is_gone_ends() -> None:
 
     with pytest.raises(TimeoutError):
         await ask()
+
+
+async def test_a_node_that_cannot_even_be_asked_leaves_the_others_watched(
+    free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    unaskable = f"http://{'a' * 64}:1"  # No resolver takes a name of such a label.
+    upstreams = Upstreams({"node1": unaskable, "node2": f"http://127.0.0.1:{free_port}"})
+
+    async def ask_until_down(upstream: Upstream) -> None:
+        async with upstream.lent():
+            await asyncio.Event().wait()
+
+    async with aiohttp.ClientSession() as session:
+        asking = asyncio.gather(*map(ask_until_down, upstreams.in_turn()), return_exceptions=True)
+        watching = asyncio.create_task(upstreams.watch(session))
+        await asyncio.wait((asking, watching), return_when=asyncio.FIRST_COMPLETED)
+
+        assert asking.done()
+        assert not watching.done()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    assert f"node1 at {unaskable} is passed over" in caplog.text

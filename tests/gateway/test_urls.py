@@ -30,7 +30,11 @@ def test_no_url_is_refused_with_one_to_write(given: str | list[str]) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://a", "http://", "http://a:99999", "http://a:0", "http://[::1", "a:b", "http://a?x=1"],
+    [
+        *("ftp://a", "http://", "http://[::1", "http://a℀b", "http://a b", "http://a..b"),
+        *("http://a:0", "http://a:65536", "http://a:x", f"http://{'a' * 64}.example"),
+        *("a:b", "http://a?x=1"),
+    ],
 )
 def test_a_url_that_no_client_could_use_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{url!r} is no node's URL")):

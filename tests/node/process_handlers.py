@@ -26,6 +26,22 @@ def tell(context: Context, steps: int) -> list[object]:
     return [context.task_id, context.type, context.attempt, context.last_checkpoint]
 
 
+@task("processes.remembered", process=True)
+def remembered(context: Context, _data: object) -> None:
+    _earlier.append(context)
+
+
+@task("processes.haunted", process=True)
+def haunted(context: Context, _data: object) -> None:
+    (earlier,) = _earlier
+    earlier.progress("not of this run")
+    earlier.checkpoint("not of this run")
+    context.progress("of this run")
+
+
+_earlier: list[Context] = []  # Of runs that are over, as a thread that outlives one has it.
+
+
 @task("processes.broken", process=True)
 def broken(_context: Context, message: str) -> None:
     raise ValueError(message)
@@ -34,6 +50,11 @@ def broken(_context: Context, message: str) -> None:
 @task("processes.hopeless", process=True)
 def hopeless(_context: Context, message: str) -> None:
     raise GiveUp(message)
+
+
+@task("processes.ends_early", process=True)
+def ends_early(_context: Context, rows: list[int]) -> int:
+    return next(iter(rows))
 
 
 @task("processes.exits", process=True)

@@ -266,11 +266,9 @@ def test_a_waited_for_task_that_fails_is_1(
     [
         ("submit echo", "priority", "11"),
         ("submit echo", "id", "abc"),
-        ("submit echo", "delay", "-1"),
         ("tasks", "status", "bogus"),
         ("worker", "queues", ""),
         ("worker", "queues", "bad name/"),
-        ("worker", "slots", "100000"),
         ("worker", "name", "n" * 300),
     ],
 )

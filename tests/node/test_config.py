@@ -30,7 +30,13 @@ def test_an_address_is_a_host_and_a_port(text: str, address: Address) -> None:
     assert str(address) == text
 
 
-@pytest.mark.parametrize("text", ["", "5000", ":5000", "host:", "host:x", "host:65536", "host:-1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "5000", ":5000", "host:", "host:x", "host:65536", "host:-1"),
+        *("host:" + "1" * 5_000, "a" * 64 + ":1", "a b:1", "a..b:1"),
+    ],
+)
 def test_what_is_no_address_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is not an address"):
         parse_address(text)
@@ -70,6 +76,9 @@ def test_nodes_are_names_and_urls() -> None:
         ("http://127.0.0.1:5000", "is not a node"),
         ("a=127.0.0.1:5000", "is not a node"),
         ("a=http://", "is not a node"),
+        ("a=http://[::1", "is not a node"),
+        ("a=http://h:99999", "is not a node"),
+        (f"a=http://{'h' * 70}", "is not a node"),
         ("a=http://h:1,a=http://h:2", "names a twice"),
     ],
 )

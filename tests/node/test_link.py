@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.frames import Pushed
 from node.actions import Ask
-from node.link import Link
+from node.link import PAUSE_SECONDS, Link
 from node.testing import MemoryCluster
 
 NOBODY = "http://127.0.0.1:1"
@@ -33,6 +33,11 @@ class Ear:
 
     def on_answer(self, ask: Ask, status: int, value: Mapping[str, Any]) -> None:
         self.heard.put_nowait(("answer", ask.name, status, value.get("code")))
+
+    async def until(self, *expected: Any) -> None:
+        """Wait until this was heard."""
+        while await self.heard.get() != expected:
+            pass
 
 
 @contextlib.asynccontextmanager
@@ -102,6 +107,23 @@ async def test_a_node_that_is_left_is_followed_by_the_next(quorate_cluster: Memo
 
         assert await ear.heard.get() == ("closed",)
         assert await ear.heard.get() == ("open", quorate_cluster.url), "there is no other"
+
+
+async def test_nodes_that_are_all_left_are_tried_anew_at_a_pace(
+    quorate_cluster: MemoryCluster,
+) -> None:
+    url = quorate_cluster.url
+    loop = asyncio.get_running_loop()
+    async with linked(url, url) as (link, ear):
+        began_at = loop.time()
+        for _ in range(4):
+            await ear.until("open", url)
+            link.ask(Ask("livez", {}))
+            await ear.until("answer", "livez", 200, None)
+            link.leave(url, "it answers well, and not what matters")
+        await ear.until("open", url)
+
+        assert loop.time() - began_at >= 2 * PAUSE_SECONDS
 
 
 async def test_a_call_between_connections_is_nobody_s(quorate_cluster: MemoryCluster) -> None:

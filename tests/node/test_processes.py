@@ -20,7 +20,9 @@ from tests.node.process_handlers import (
     dies,
     exits,
     hangs,
+    haunted,
     hopeless,
+    remembered,
     tell,
     unspeakable,
     vanishes,
@@ -68,6 +70,16 @@ async def test_a_process_knows_its_run_and_tells_of_it() -> None:
         result = await pool.run(tell, context, {"steps": 2})
 
     assert (result, told) == (["a", "t", 2, [1]], [0, 1, {"row": 2}])
+
+
+async def test_what_is_left_of_an_earlier_run_says_nothing_of_the_next() -> None:
+    told: list[Any] = []
+    async with processes() as pool:
+        await pool.run(remembered, Context(lease_token=1), {"_data": None})
+        context = Context(lease_token=2, on_progress=told.append, on_checkpoint=told.append)
+        await pool.run(haunted, context, {"_data": None})
+
+    assert told == ["of this run"]
 
 
 @pytest.mark.parametrize(

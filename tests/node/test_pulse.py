@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway import BlockingClient
+from cluster.replica import PROPOSE_TIMEOUT_SECONDS
+from cluster.settings import ReplicaSettings
+from gateway import BlockingClient, connect
 from gateway.client import Client
 from node.pulse import Beat, Pulse
 from node.testing import MemoryCluster
@@ -101,6 +104,38 @@ async def test_the_end_of_a_session_is_told_once_and_the_next_one_kept(
 
         pulse.keep(Beat(second, INTERVAL_SECONDS))
         assert await ear.heard.get() == ("orders", second, (41,))
+
+
+class FullAtFirst(int):
+    """A bound that one call more would exceed, until it has refused two."""
+
+    refused = 0
+
+    def __le__(self, _in_flight: int) -> bool:
+        self.refused += 1
+        return self.refused <= 2
+
+
+async def test_a_node_that_has_too_much_to_do_is_asked_again_and_not_left(
+    quorate_cluster: MemoryCluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear = Ear()
+    worker_id = await join(client)
+    full = FullAtFirst()
+    monkeypatch.setattr(connect, "CALLS_MAX", full)
+    async with Pulse((quorate_cluster.url,), ear, ear) as pulse:
+        pulse.keep(Beat(worker_id, INTERVAL_SECONDS))
+
+        assert await ear.heard.get() == ("orders", worker_id, (41,))
+    assert full.refused > 2
+
+
+def test_a_heartbeat_is_waited_for_until_its_node_gives_up_and_another_can_be_asked() -> None:
+    lease_seconds = ReplicaSettings(node_id="a", members={}, data=Path(), http="").lease_seconds
+    beat = Beat("w", lease_seconds / 3)
+
+    assert beat.answer_seconds > PROPOSE_TIMEOUT_SECONDS
+    assert beat.interval_seconds + beat.answer_seconds < lease_seconds
 
 
 async def test_heartbeats_go_on_while_the_loop_stands_still(

@@ -21,6 +21,7 @@ from node import Coordinator, Worker
 from node.queuesync import CoordinatorUnreachable, QueryFailed, frames
 from node.queuesync import coordinator as coordinating
 from node.queuesync.frames import Frame, Kind
+from node.queuesync.leading import Leading
 from node.queuesync.requests import Address
 
 HOST = "127.0.0.1"
@@ -79,7 +80,18 @@ class Echo(Coordinator):
             raise ValueError("no such luck")
         if received_data == b"text":
             return "text"  # type: ignore[return-value]  # What a learner may do.
+        if received_data == b"exit":
+            sys.exit(3)
+        if received_data == b"mute":
+            raise Mute
         return received_data.upper()
+
+
+class Mute(Exception):
+    """Cannot be told."""
+
+    def __str__(self) -> str:
+        raise KeyError
 
 
 class Asker(Worker):
@@ -185,6 +197,10 @@ def test_what_a_handler_raises_fails_that_query_alone() -> None:
             ask(coordinator, b"fail")
         with pytest.raises(QueryFailed, match="a response is bytes, not str"):
             ask(coordinator, b"text")
+        with pytest.raises(QueryFailed, match="SystemExit: 3"):
+            ask(coordinator, b"exit")
+        with pytest.raises(QueryFailed, match="Mute: telling it raised KeyError"):
+            ask(coordinator, b"mute")
 
         assert ask(coordinator, b"next") == b"NEXT"
 
@@ -197,6 +213,50 @@ def test_more_clients_than_allowed_are_turned_away_until_one_leaves() -> None:
                 ask(coordinator, b"too many", patience_seconds=0.3)
 
         assert ask(coordinator, b"room") == b"ROOM"
+
+
+def test_a_client_for_which_no_thread_can_be_had_is_asked_to_come_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("client"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start = threading.Thread.start
+    with Echo(max_num_of_clients=1) as coordinator:
+        with monkeypatch.context() as without_threads:
+            without_threads.setattr(threading.Thread, "start", refuse)
+            with socket.create_connection(coordinator.address) as client:
+                told = frames.receive(client, silence_seconds=10)
+
+        assert ask(coordinator, b"later") == b"LATER"
+
+    assert told is not None
+    assert told.kind is Kind.LATER
+    assert b"can't start new thread" in told.content
+
+
+def test_a_replicated_queue_that_breaks_stops_its_coordinator_and_is_told(
+    tmp_path: Path,
+    free_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(_leading: Leading) -> None:
+        raise KeyError("what nobody foresaw")
+
+    monkeypatch.setattr(Leading, "run", broken)
+    peers = {"a": f"{HOST}:{free_port}"}
+    coordinator = Echo(peers=peers, node_id="a", data_directory=tmp_path)
+    coordinator.start()
+
+    ended = threading.Thread(target=coordinator.wait, daemon=True)
+    ended.start()
+    ended.join(10)
+
+    assert not ended.is_alive()
+    assert "KeyError: 'what nobody foresaw'" in caplog.text
 
 
 def test_a_repeat_over_a_new_connection_is_the_same_request() -> None:

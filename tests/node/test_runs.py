@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import sys
 import threading
@@ -13,11 +14,13 @@ import msgpack
 import pytest
 
 from cluster.core.model import PAYLOAD_BYTES_MAX
+from node import runs
 from node.context import Context, GiveUp
 from node.outcomes import STOPPED, Completed, Failed, Outcome
 from node.processes import Processes
 from node.runs import Run
 from node.tasks import Handler, task
+from tests.node import process_handlers
 
 
 @task("double")
@@ -141,9 +144,59 @@ async def test_data_that_does_not_fit_is_a_failure_for_good() -> None:
     assert outcome == Failed("pair: missing a required argument: 'right'", retry=False)
 
 
+@task("ends_early")
+def ends_early(_context: Context, rows: list[int]) -> int:
+    return next(iter(rows))
+
+
+@task("ends_early_async")
+async def ends_early_async(_context: Context, rows: list[int]) -> int:
+    return next(iter(rows))
+
+
+@pytest.mark.parametrize(
+    "handler", [ends_early, ends_early_async, process_handlers.ends_early], ids=lambda one: one.name
+)
+async def test_a_stray_stop_iteration_is_a_failure_as_any_other(
+    handler: Handler[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    outcome = await run_of(handler, []).outcome()
+
+    assert isinstance(outcome, Failed)
+    assert "StopIteration" in outcome.error
+    assert outcome.retry
+    assert handler.in_process or "return next(iter(rows))" in caplog.text
+
+
+async def test_an_error_that_cannot_even_be_told_is_a_failure_as_any_other() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise KeyError("no words")
+
+    @task("mute")
+    async def mute(_context: Context, _data: Any) -> None:
+        raise Mute
+
+    outcome = await run_of(mute, None).outcome()
+
+    assert outcome == Failed("Mute: telling it raised KeyError")
+
+
 @pytest.mark.parametrize("handler", [exits, exits_async])
 async def test_a_handler_that_exits_ends_its_task_alone(handler: Handler[..., Any]) -> None:
     assert await run_of(handler, 3).outcome() == Failed("HandlerExitedError: sys.exit(3)")
+
+
+async def test_a_handler_that_raises_what_an_interrupt_does_ends_its_task_alone() -> None:
+    @task("interrupted")
+    async def interrupted(_context: Context, _data: Any) -> None:
+        raise KeyboardInterrupt
+
+    outcome = await run_of(interrupted, None).outcome()
+
+    assert outcome == Failed("HandlerExitedError: KeyboardInterrupt")
 
 
 async def test_a_stopped_async_run_is_cancelled() -> None:
@@ -155,6 +208,85 @@ async def test_a_stopped_async_run_is_cancelled() -> None:
     one.run.stop()
 
     assert await one.ended() == STOPPED
+
+
+class Careful:
+    """A handler that does something to end well, which a test lets it finish."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.is_ending = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+        @task("careful")
+        async def careful(_context: Context, _data: Any) -> str:
+            self.begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.is_ending.set()
+                await self.may_end.wait()
+            return "ended well"
+
+        self.handler = careful
+
+    async def stopped(self) -> Begun:
+        """A run of it that was asked to stop, and is about to."""
+        one = run_of(self.handler, None)
+        one.run.start()
+        await self.begun.wait()
+        one.run.stop()
+        await self.is_ending.wait()
+        return one
+
+
+async def test_being_asked_again_to_stop_does_not_interrupt_how_a_handler_ends() -> None:
+    careful = Careful()
+    one = await careful.stopped()
+
+    one.run.stop()
+    careful.may_end.set()
+
+    assert await one.ended() == Completed("ended well")
+
+
+async def test_a_worker_that_ends_lets_a_handler_end_well() -> None:
+    careful = Careful()
+    one = await careful.stopped()
+
+    abandoning = asyncio.create_task(one.run.abandon())
+    asyncio.get_running_loop().call_soon(careful.may_end.set)
+    await abandoning
+
+    assert await one.ended() == Completed("ended well")
+
+
+async def test_a_handler_that_catches_its_cancellation_does_not_hold_its_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "END_SECONDS", 0.1)
+    cancellations = 0
+
+    @task("deaf")
+    async def deaf(_context: Context, begun: asyncio.Event) -> None:
+        nonlocal cancellations
+        begun.set()
+        while cancellations < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancellations += 1
+
+    begun = asyncio.Event()
+    one = run_of(deaf, begun)
+    one.run.start()
+    await begun.wait()
+
+    async with asyncio.timeout(5):
+        await one.run.abandon()
+
+    assert isinstance(await one.ended(), Failed)
+    assert cancellations == 1
 
 
 async def test_a_stopped_thread_is_told_and_its_work_counts() -> None:
@@ -229,7 +361,7 @@ UNSPEAKABLE = {
     "a number as a key": {1: "a"},
     "no number": math.nan,
     "a number beyond 64 bits": 1 << 70,
-    "too deep": json.loads("[" * 70 + "]" * 70),
+    "too deep": json.loads("[" * 64 + "]" * 64),  # What reports it is one level more.
     "half a character": "\ud800",
     "another's type": msgpack.Timestamp(1, 2),
     "too large": bytes(PAYLOAD_BYTES_MAX),

@@ -260,13 +260,16 @@ def test_a_failure_waits_until_the_checkpoint_before_it_is_kept(wire: Wire) -> N
     assert wire.said() == [("fail", "t7", 7, "broken", True)]
 
 
-def test_a_result_makes_progress_that_was_not_told_needless(wire: Wire) -> None:
+def test_the_last_progress_is_told_before_the_result(wire: Wire) -> None:
+    """A hundred percent, say: it stays with the task."""
     wire.lease(7)
     wire.session.progressed(7, 1)
     wire.session.progressed(7, 2)
     wire.session.finished(7, Completed(3))
     wire.actions()
 
+    wire.answer("progress")
+    assert wire.said() == [("progress", "t7", 7, 2)]
     wire.answer("progress")
 
     assert wire.said() == [("complete", "t7", 7, 3)]
@@ -332,7 +335,7 @@ def test_an_answer_of_an_earlier_connection_is_no_news(wire: Wire) -> None:
     assert (wire.said(), wire.session.tokens) == ([], (7,))
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_node_that_cannot_serve_is_left_for_another(wire: Wire, status: int) -> None:
     wire.lease(7)
     wire.session.finished(7, Completed(1))
@@ -343,6 +346,22 @@ def test_a_node_that_cannot_serve_is_left_for_another(wire: Wire, status: int) -
 
     wire.reconnect()
     assert wire.said()[-1] == ("complete", "t7", 7, 1)
+
+
+@pytest.mark.parametrize("name", ["register", "offer"])
+def test_what_a_node_fails_to_answer_is_asked_of_another(name: str) -> None:
+    wire = Wire()
+    wire.session.connected()
+    wire.actions()
+    if name == "offer":
+        wire.answer("register", 201, {"worker_id": "w1", "heartbeat_seconds": 5})
+        wire.actions()
+
+    wire.answer(name, 500, {"code": "internal", "detail": "an unexpected error"})
+    assert wire.said() == [("move on",)]
+
+    wire.reconnect()
+    assert wire.said()[0][:2] == (name, "w1")
 
 
 def test_a_node_that_stops_is_left_for_another(wire: Wire) -> None:
@@ -359,6 +378,27 @@ def test_a_node_with_too_much_to_do_is_asked_again_a_while_later(wire: Wire) -> 
     wire.answer("complete", 429, {"code": "overloaded"})
 
     assert wire.said() == [("complete", "t7", 7, 1, AGAIN_SECONDS)]
+
+
+def test_an_offer_is_asked_again_as_things_stand_by_then(wire: Wire) -> None:
+    wire.reconnect()
+    assert wire.said() == [("offer", "w1", 2, 2, ())]
+    wire.lease(7)
+    wire.actions()
+
+    wire.answer("offer", 429, {"code": "overloaded"})
+
+    assert wire.said() == [("offer", "w1", 3, 2, (7,), AGAIN_SECONDS)]
+
+
+def test_an_offer_that_a_newer_one_has_replaced_is_not_asked_again(wire: Wire) -> None:
+    wire.reconnect()
+    wire.session.drain()
+    wire.actions()
+
+    wire.answer("offer", 429, {"code": "overloaded"})
+
+    assert wire.said() == []
 
 
 def test_an_offer_that_another_one_superseded_is_made_anew_above_it(wire: Wire) -> None:
@@ -470,6 +510,28 @@ def test_giving_up_stops_every_run_and_leaves(wire: Wire) -> None:
     assert wire.session.give_up() == (7, 8)
 
     assert wire.said() == [("stop", 7), ("stop", 8), ("leave", "w1")]
+
+
+def test_who_gave_up_between_connections_leaves_on_the_next(wire: Wire) -> None:
+    wire.lease(7)
+    wire.actions()
+    wire.session.disconnected()
+    wire.session.give_up()
+    assert wire.said() == [("stop", 7)]
+
+    wire.session.connected()
+
+    assert wire.said() == [("offer", "w1", 3, 0, ()), ("leave", "w1")]
+
+
+def test_who_gave_up_leaves_again_where_the_first_answer_was_lost(wire: Wire) -> None:
+    wire.lease(7)
+    wire.session.give_up()
+    wire.actions()
+
+    wire.reconnect()
+
+    assert wire.said() == [("offer", "w1", 3, 0, ()), ("leave", "w1")]
 
 
 def test_the_news_that_it_is_gone_is_as_good_as_an_answer_to_a_leaving_worker(wire: Wire) -> None:
