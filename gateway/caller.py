@@ -51,6 +51,12 @@ class Caller:
         self.urls = parse_urls(urls)
         self.patience_seconds = patience_seconds
         self._current = 0  # The URL that answered last is asked first.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin(None)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Belong to *loop*: what an earlier one had is over with it."""
+        self._loop = loop
         self._connections = Connections(on_leaving=self._turn_from)
         self._waiting = asyncio.Semaphore(WAITING_MAX)
         self._calling = asyncio.Semaphore(CALLING_MAX)
@@ -78,9 +84,14 @@ class Caller:
             NoQuorum: none answered in time, and it did not happen.
             OutcomeUnknown: none answered in time, and it may have happened.
             TypeError, ValueError, OverflowError: *body* holds what is no value; nothing was sent.
+            RuntimeError: another event loop that runs calls through this; nothing was sent.
         """
         patience = self.patience_seconds if patience_seconds is None else patience_seconds
         clock = asyncio.get_running_loop()
+        if self._loop is not clock:
+            if self._loop is not None and self._loop.is_running():
+                raise RuntimeError("a client belongs to one event loop: open one for each")
+            self._begin(clock)
         began = clock.time()
         if wait == 0:
             async with self._turn(self._calling, began, patience):

@@ -97,6 +97,21 @@ async def test_nobody_reached_means_that_it_did_not_happen(free_port: int) -> No
     assert str(nobody.value) == f"{url} did not answer in time: connection refused"
 
 
+async def test_a_client_belongs_to_one_loop_at_a_time(free_port: int) -> None:
+    client = Client(f"http://127.0.0.1:{free_port}", patience_seconds=0.1)
+
+    async def ask_in_vain(error: type[Exception]) -> None:
+        asked = [client.task("x") for _ in range(caller.CALLING_MAX + 1)]  # One waits for its turn.
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            assert type(answer) is error
+
+    for _ in range(2):
+        await asyncio.to_thread(asyncio.run, ask_in_vain(NoQuorum))
+    await ask_in_vain(NoQuorum)
+    await asyncio.to_thread(asyncio.run, ask_in_vain(RuntimeError))
+    await ask_in_vain(NoQuorum)
+
+
 async def test_several_that_were_not_reached_are_told_with_what_the_last_one_did(
     free_port: int,
 ) -> None:
