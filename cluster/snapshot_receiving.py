@@ -86,7 +86,7 @@ class SnapshotReceiver:
             self._driver.wake()
             return
         if self._loop.time() < self._paused_until:
-            self._stop(peer, number)
+            self._stop_later(peer, number)
             return
         self._abandon()
         reach("snapshot.transfer_begins")
@@ -107,7 +107,7 @@ class SnapshotReceiver:
         except (QuorateError, OSError) as error:
             logger.warning("a snapshot from %s was given up: %s", transfer.peer, error)
             self._paused_until = self._loop.time() + PAUSE_SECONDS
-            self._stop(transfer.peer, transfer.number)
+            self._stop_later(transfer.peer, transfer.number)
             return
         finally:
             # Behind what that thread is doing: a descriptor closed under a write may already be
@@ -152,6 +152,10 @@ class SnapshotReceiver:
             self._transfer.task.cancel()
             self._stop(self._transfer.peer, self._transfer.number)
         self._transfer = None
+
+    def _stop_later(self, peer: str, number: int) -> None:
+        """As `_stop`, once the pause is over: until then *peer* begins no other."""
+        self._loop.call_at(self._paused_until, self._stop, peer, number)
 
     def _stop(self, peer: str, number: int) -> None:
         """Tell *peer* that its transfer is over: it may begin another, once it leads again."""

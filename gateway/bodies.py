@@ -122,14 +122,18 @@ class Arriving:
             if self._timer is None:
                 self._timer = self._loop.call_later(BODY_SECONDS_MAX, self._refuse, _too_slow())
 
+    def dropped(self, size: int) -> None:
+        """So many of these were of no message."""
+        self.size -= size
+        if self.bytes_held:
+            self._hold(self.size if self.size > INLINE_BYTES_MAX else 0)
+
     def taken(self, size: int) -> None:
         """So many of these were worked on. What came after them has its own time."""
-        self.size -= size
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.bytes_held:
-            self._hold(self.size if self.size > INLINE_BYTES_MAX else 0)
+        self.dropped(size)
 
     def end(self) -> None:
         """The connection is over."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cluster.errors import NoQuorum, OutcomeUnknown, Overloaded, QuorateError
@@ -31,6 +30,7 @@ WAIT_SECONDS_MAX = 60.0  # For which a node puts an answer off: a turn may take 
 _PAUSES_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)  # Between rounds of all URLs; the last one stays.
 _FULL = 429
 _OVERLOADED = "overloaded"
+_OF_THE_CLUSTER = frozenset({_OVERLOADED, "cluster_full"})  # Whatever it was that was asked.
 _NOTHING: Mapping[str, object] = {}
 _TRIED_AGAIN = frozenset({UNREACHED, _FULL, 503, LOST})
 
@@ -61,6 +61,7 @@ class Caller:
         self._waiting = asyncio.Semaphore(WAITING_MAX)
         self._calling = asyncio.Semaphore(CALLING_MAX)
         self._heard_at = float("-inf")  # When a call was last answered.
+        self._refused: Answer | None = None  # What the newest try was told, if that was no.
 
     async def close(self) -> None:
         """Close the connections. A later call opens new ones."""
@@ -94,53 +95,61 @@ class Caller:
             self._begin(clock)
         began = clock.time()
         if wait == 0:
-            async with self._turn(self._calling, began, patience):
+            await self._take_turn(self._calling, began, patience)
+            try:
                 asked = _Asked(name, body, extras, ANSWER_SECONDS)
                 until = max(began, self._heard_at) + patience
                 return await self._ask_around(asked, until, accepts_503=accepts_503)
-        async with self._turn(self._waiting, began, patience + WAIT_SECONDS_MAX):
+            finally:
+                self._calling.release()
+        await self._take_turn(self._waiting, began, patience + WAIT_SECONDS_MAX)
+        try:
             if self._waiting.locked():
                 wait = min(wait, CROWDED_WAIT_SECONDS)  # Others want to wait too: in turns.
             waiting = {**body, "wait": round(wait, 3)}
             asked = _Asked(name, waiting, extras, wait + ANSWER_SECONDS)
             until = clock.time() + patience + wait
             return await self._ask_around(asked, until, accepts_503=accepts_503)
+        finally:
+            self._waiting.release()
 
-    @asynccontextmanager
-    async def _turn(
-        self, turns: asyncio.Semaphore, began: float, seconds: float
-    ) -> AsyncIterator[None]:
+    async def _take_turn(self, turns: asyncio.Semaphore, began: float, seconds: float) -> None:
         """Wait for a turn, while the calls before this one are answered or *seconds* last.
 
         Raises:
-            NoQuorum: they were not; this one was not sent, and did not happen.
+            ClusterFull, Overloaded: so were they; this one was not sent.
+            NoQuorum: they were not answered; this one was not sent.
         """
-        if turns.locked():
-            await self._stand_in_line(turns, began, seconds)
-        else:
+        if not turns.locked():
             await turns.acquire()
-        try:
-            yield
-        finally:
-            turns.release()
-
-    async def _stand_in_line(self, turns: asyncio.Semaphore, began: float, seconds: float) -> None:
+            return
         clock = asyncio.get_running_loop()
-        coming = asyncio.create_task(turns.acquire())  # It keeps its place, however long it takes.
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            until = max(began, self._heard_at) + seconds
+            if clock.time() < until:
+                timer = clock.call_at(until, look)
+            else:
+                limit.reschedule(until)
+
+        timer = clock.call_at(began + seconds, look)
         try:
-            while not coming.done():
-                left = max(began, self._heard_at) + seconds - clock.time()
-                if left <= 0:
-                    break
-                await asyncio.wait((coming,), timeout=left)
-        except asyncio.CancelledError:
-            if not coming.cancel():
-                turns.release()  # It came as the wait ended.
-            raise
-        if not coming.done():
-            coming.cancel()
-            said = f"no gateway of {', '.join(self.urls)} answered the calls before it"
-            raise NoQuorum(f"{said}: this one was not sent")
+            async with asyncio.timeout(None) as limit:
+                await turns.acquire()
+        except TimeoutError:
+            raise self._not_sent() from None
+        finally:
+            timer.cancel()
+
+    def _not_sent(self) -> QuorateError:
+        """What to raise of a call whose turn did not come."""
+        if self._refused is not None and self._refused.value.get("code") in _OF_THE_CLUSTER:
+            detail = str(self._refused.value.get("detail"))
+            return self._refused_for_long(self._refused.status, self._refused.value, detail)
+        said = f"no gateway of {', '.join(self.urls)} answered the calls before it"
+        return NoQuorum(f"{said}: this one was not sent")
 
     async def _ask_around(self, asked: _Asked, until: float, *, accepts_503: bool) -> Answer:
         may_have_happened = False
@@ -154,8 +163,11 @@ class Caller:
                 answer_seconds=asked.answer_seconds,
             )
             status, answer = answered.status, answered.value
-            if status not in _TRIED_AGAIN:
+            if status in _TRIED_AGAIN:
+                self._refused = answered
+            else:
                 self._heard_at = asyncio.get_running_loop().time()
+                self._refused = None
             if 0 < status < 400 or (status == 503 and accepts_503):
                 return answered
             if status not in _TRIED_AGAIN:

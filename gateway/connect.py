@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gateway import bulk, frames, listening, problems, schema
+from gateway import bulk, frames, problems, schema
 from gateway.aside import aside
 from gateway.bodies import Arriving
 from gateway.calls import Body, Call, Reply
@@ -29,6 +29,7 @@ from gateway.frames import (
     Told,
     Unreadable,
 )
+from gateway.listening import arriving, can_upgrade, receive
 from gateway.measures import OTHER
 from gateway.named_calls import OPERATIONS, Asked, Operation, operation_of
 from gateway.outbox import Outbox
@@ -87,10 +88,11 @@ async def connect(request: web.Request, service: Service) -> web.WebSocketRespon
         max_msg_size=MESSAGE_BYTES_MAX,
         timeout=CLOSE_SECONDS,
         compress=False,  # A small message may unfold to anything.
+        autoping=False,
     )
     offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
     if PROTOCOL not in (protocol.strip() for protocol in offered) or not (
-        listening.can_upgrade(request, socket)
+        can_upgrade(request, socket)
     ):
         raise Problem(
             "upgrade_required", f"/connect speaks WebSocket, of its subprotocols {PROTOCOL} alone"
@@ -124,13 +126,13 @@ class ServedConnection:
 
     async def serve(self) -> None:
         """Take messages and answer their calls, until either end closes."""
-        with listening.arriving(self._request) as arriving:
-            await self._serve(arriving)
+        with arriving(self._request) as counted:
+            await self._serve(counted)
 
-    async def _serve(self, arriving: Arriving) -> None:
-        reading = asyncio.create_task(self._read(arriving))
+    async def _serve(self, counted: Arriving) -> None:
+        reading = asyncio.create_task(self._read(counted))
         writing = asyncio.create_task(self._outbox.run(self._send))
-        refused = arriving.refused
+        refused = counted.refused
         try:
             await asyncio.wait((reading, writing, refused), return_when=asyncio.FIRST_COMPLETED)
             if refused.done():
@@ -179,12 +181,12 @@ class ServedConnection:
         code = WSCloseCode.TRY_AGAIN_LATER
         await self._socket.close(code=code, message=problem.detail.encode(), drain=False)
 
-    async def _read(self, arriving: Arriving) -> None:
+    async def _read(self, counted: Arriving) -> None:
         try:
-            while (message := await self._socket.receive()).type is WSMsgType.BINARY:
-                size = arriving.size
+            while (message := await receive(self._socket, counted)).type is WSMsgType.BINARY:
+                size = counted.size
                 await self._take(message.data)
-                arriving.taken(size)
+                counted.taken(size)
                 await self._outbox.room()
                 await asyncio.sleep(0)  # One message a turn of the loop: others have theirs.
             if message.type is WSMsgType.TEXT:

@@ -150,6 +150,7 @@ def call_number(frame: bytes) -> int:
         Misframed: it does not begin as a call does.
     """
     # Nothing nested is built: a million empty arrays in the place of a name would take the loop.
+    # (msgpack's compiled reader holds these limits against what it builds, not against headers.)
     reader = msgpack.Unpacker(max_buffer_size=len(frame), max_array_len=0, max_map_len=0)
     reader.feed(frame)
     try:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from aiohttp import web
+from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.http_exceptions import LineTooLong
 
 from gateway.bodies import Arriving, bodies
@@ -21,6 +21,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 HEADERS_SECONDS = 10.0  # From the connection's begin, or from a later request's first byte.
 _DETAIL_CHARACTERS_MAX = 200
 _CONTINUE = "100-continue"
+_CONTROL_HEADER_BYTES = 6  # A client's, with its mask (RFC 6455, §5.2).
 
 
 @contextmanager
@@ -55,6 +56,17 @@ def _expecting(handler: Handler) -> Handler:
         return Problem("expectation_failed", detail).response()
 
     return answer
+
+
+async def receive(socket: web.WebSocketResponse, counted: Arriving) -> WSMessage:
+    """The next message of *socket*, which leaves it to us to answer pings and to count them out."""
+    while True:
+        message = await socket.receive()
+        if message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+        elif message.type is not WSMsgType.PONG:
+            return message
+        counted.dropped(_CONTROL_HEADER_BYTES + len(message.data))
 
 
 class Listener(web.Server):

@@ -174,6 +174,8 @@ class Polls:
 
     async def _fitting(self, worker_id: str, given: Given) -> Given:
         """Those of the leases that one answer has room for; the others go back at once."""
+        if not given.reply:
+            return given
         answered = await self._replica.read(
             WorkerProgress(worker_id), consistency=Consistency.STALE, min_index=given.index
         )

@@ -72,6 +72,10 @@ class Sessions:
             if session.epoch == offering.epoch:
                 self._forget(session)
             raise
+        except asyncio.CancelledError:  # It was taken back, and may stand by now.
+            if self._by_worker.get(worker_id) is session and session.pushing is None:
+                self._end(session)
+            raise
         if self._by_worker.get(worker_id) is not session:
             raise _superseded(worker_id)
         self._push(session, tokens)
@@ -80,10 +84,7 @@ class Sessions:
     def end(self, outbox: Outbox) -> None:
         """Withdraw the offers of a connection that has ended."""
         for session in [each for each in self._by_worker.values() if each.outbox is outbox]:
-            self._forget(session)
-            task = asyncio.create_task(self._withdraw(session))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._end(session)
 
     async def close(self) -> None:
         """Wait until every withdrawal has ended, one way or the other."""
@@ -128,6 +129,12 @@ class Sessions:
             session.task = asyncio.create_task(session.pushing.run(self._watching))
             session.task.add_done_callback(_note_failure)
         session.pushing.restate(tokens)
+
+    def _end(self, session: Session) -> None:
+        self._forget(session)
+        task = asyncio.create_task(self._withdraw(session))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def _forget(self, session: Session) -> None:
         if self._by_worker.get(session.worker_id) is session:

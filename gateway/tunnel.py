@@ -8,14 +8,15 @@ import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
 from yarl import URL
 
-from gateway import listening
 from gateway.bodies import Arriving
 from gateway.frames import MESSAGE_BYTES_MAX, PATH
+from gateway.listening import arriving, can_upgrade, receive
 from gateway.problems import Problem
 from gateway.upstreams import Upstream, Upstreams, target_of
 
 ALIVE_SECONDS = 20.0  # Between pings, on either side.
 _UNSENDABLE = frozenset({1005, 1006, 1015})  # They say that no code came (RFC 6455, §7.4.1).
+_SAID = (WSMsgType.BINARY, WSMsgType.TEXT)
 
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
@@ -33,7 +34,7 @@ async def tunnel(
     Raises:
         Problem: no node could be connected to, or none takes it.
     """
-    if not listening.can_upgrade(request, web.WebSocketResponse(protocols=_offered(request))):
+    if not can_upgrade(request, web.WebSocketResponse(protocols=_offered(request))):
         raise Problem("upgrade_required", f"{PATH} speaks WebSocket, which this is not")
     for upstream in upstreams.in_turn():
         try:
@@ -87,14 +88,15 @@ async def _bridge(
         heartbeat=ALIVE_SECONDS,
         max_msg_size=MESSAGE_BYTES_MAX,
         compress=False,
+        autoping=False,
     )
     await client.prepare(request)
-    with listening.arriving(request) as arriving:
-        passing = asyncio.create_task(_pass(client, node, arriving))
-        refusing = asyncio.create_task(_refuse(client, arriving))
+    with arriving(request) as counted:
+        passing = asyncio.create_task(_pass_on(client, node, counted))
+        refusing = asyncio.create_task(_refuse(client, counted))
         try:
             async with upstream.lent(is_stream=True):
-                await _pass(node, client)
+                await _pass_back(node, client)
         except TimeoutError:
             gone = b"the node is gone: connect again"
             await client.close(code=WSCloseCode.GOING_AWAY, message=gone)
@@ -105,25 +107,41 @@ async def _bridge(
     return client
 
 
-async def _refuse(client: web.WebSocketResponse, arriving: Arriving) -> None:
+async def _refuse(client: web.WebSocketResponse, counted: Arriving) -> None:
     """Close once no more of what arrives can be taken."""
-    problem = await arriving.refused
+    problem = await counted.refused
     code = WSCloseCode.TRY_AGAIN_LATER
     await client.close(code=code, message=problem.detail.encode(), drain=False)
 
 
-async def _pass(source: Socket, target: Socket, arriving: Arriving | None = None) -> None:
-    """Pass what *source* says until it ends; *target* then ends with the same words."""
-    while True:
-        message = await source.receive()
-        if arriving is not None:
-            arriving.taken(arriving.size)
-        if message.type is WSMsgType.BINARY:
-            await target.send_bytes(message.data)
-        elif message.type is WSMsgType.TEXT:
-            await target.send_str(message.data)
-        else:
-            break
+async def _pass_on(
+    client: web.WebSocketResponse, node: aiohttp.ClientWebSocketResponse, counted: Arriving
+) -> None:
+    """Pass what the client says until it ends; the node then hears the same end."""
+    message = await receive(client, counted)
+    while message.type in _SAID:
+        size = counted.size
+        await _send(node, message)
+        counted.taken(size)
+        message = await receive(client, counted)
+    await _end(client, node, message)
+
+
+async def _pass_back(node: aiohttp.ClientWebSocketResponse, client: web.WebSocketResponse) -> None:
+    """Pass what the node says until it ends; the client then hears the same end."""
+    while (message := await node.receive()).type in _SAID:
+        await _send(client, message)
+    await _end(node, client, message)
+
+
+async def _send(target: Socket, message: aiohttp.WSMessage) -> None:
+    if message.type is WSMsgType.BINARY:
+        await target.send_bytes(message.data)
+    else:
+        await target.send_str(message.data)
+
+
+async def _end(source: Socket, target: Socket, message: aiohttp.WSMessage) -> None:
     code = source.close_code
     if code is None or code in _UNSENDABLE:
         code = WSCloseCode.GOING_AWAY

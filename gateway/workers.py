@@ -55,6 +55,8 @@ async def lease(call: Call) -> Reply:
     worker_id = call.path_id("worker_unknown")
     wanted = await call.parse(lambda body: schema.wanted(body.value), empty={})
     committed = await call.service.polls.lease(worker_id, wanted)
+    if not committed.reply:
+        return Reply({"tasks": []}, headers=write_headers(committed))
     progress = await call.service.read_after(WorkerProgress(worker_id), committed.index)
     tasks = render.leases(committed.reply, progress.value)
     return Reply({"tasks": tasks}, headers=write_headers(committed))

@@ -5,9 +5,11 @@ Prints, and decides nothing. Colour only on a terminal, and never with NO_COLOR.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -45,6 +47,17 @@ class Narrator(Protocol):
         """A child process wrote *line*."""
 
 
+@contextlib.contextmanager
+def _told_or_not() -> Iterator[None]:
+    """A disk that is full, or no output at all, ends no cluster; a reader that has gone does."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
+
+
 class HumanNarrator:
     """Sentences, and the children's lines behind their names."""
 
@@ -55,7 +68,8 @@ class HumanNarrator:
     def say(self, event: str, text: str, **_fields: Any) -> None:
         """Print the sentence; a failure stands out."""
         style = "bold red" if event in {"died", "failed"} else "bold"
-        self._console.print(Text(text, style=style))
+        with _told_or_not():
+            self._console.print(Text(text, style=style))
 
     def line(self, process: str, line: str) -> None:
         """Print the line behind the process's name, without what a terminal does not need."""
@@ -63,7 +77,8 @@ class HumanNarrator:
         found = _LOG_LINE.match(line)
         message = _without_traceback(found["message"]) if found else line
         style = _STYLES.get(found["level"], "dim") if found else "dim"
-        self._console.print(Text.assemble((f"  {process:<8} ", colour), (message, style)))
+        with _told_or_not():
+            self._console.print(Text.assemble((f"  {process:<8} ", colour), (message, style)))
 
 
 class JsonNarrator:
@@ -79,5 +94,6 @@ class JsonNarrator:
 
     @staticmethod
     def _print(row: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        with _told_or_not():
+            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            sys.stdout.flush()

@@ -55,9 +55,9 @@ class Beat:
 
     @property
     def answer_seconds(self) -> float:
-        """How long to wait for an answer: longer than a node waits for a leader before it says 503.
+        """How long to wait for an answer: so that another node can still be asked in the lease.
 
-        And so short that another node can still be asked before the lease is over.
+        With leases above 10 s it is longer than a node waits for a leader before it says 503.
         """
         return 1.5 * self.interval_seconds
 
@@ -123,7 +123,8 @@ class Pulse:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            await asyncio.sleep(AGAIN_SECONDS if status == _FULL else beat.interval_seconds)
+            pause = beat.interval_seconds
+            await asyncio.sleep(min(AGAIN_SECONDS, pause) if status == _FULL else pause)
             status = await self._send(beat)
             if status in _SESSION_OVER:
                 over = beat

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 0.5  # After a node had too much to do, before it is asked again.
 _FULL = 429
-_CANNOT = 500  # And above: what was asked may have happened, and is asked again, elsewhere.
+FAILURES_MAX = 10  # Of nodes over one word of a run; then it is taken for what breaks them.
+_FAILED = 500
+_CANNOT_FROM = 500  # What was asked may have happened, and is asked again, elsewhere.
 _SESSION_OVER = frozenset({"worker_unknown", "worker_lost"})
 
 
@@ -45,6 +47,7 @@ class _Held:
     untold: tuple[Any] | None = None  # Progress that was not answered yet.
     sent: tuple[Any] | None = None  # What the call in flight says of it.
     is_telling: bool = False  # A call about it is in flight.
+    failures: int = 0  # Of nodes over this word.
 
 
 class Session:
@@ -136,7 +139,7 @@ class Session:
         """Take the answer to a call, or 503 where none came."""
         if ask.connection != self._connection or not self._is_connected:
             return
-        if status >= _CANNOT:
+        if status >= _CANNOT_FROM and not (status == _FAILED and self._breaks_nodes(ask)):
             self.actions.append(MoveOn(value.get("detail", f"it answers {status}")))
         elif status == _FULL and ask.name != "progress":
             self._ask_again(ask)
@@ -148,6 +151,14 @@ class Session:
             self._offered_in_vain(ask, value.get("code"))
         elif ask.token in self._held:
             self._told(ask.token, ask, status, value)
+
+    def _breaks_nodes(self, ask: Ask) -> bool:
+        """Whether nodes failed over this word of a run so often that it is no chance."""
+        held = self._held.get(ask.token or 0)
+        if held is None:
+            return False
+        held.failures += 1
+        return held.failures > FAILURES_MAX
 
     # What the runs say.
 
@@ -342,6 +353,7 @@ class Session:
     def _told(self, token: int, ask: Ask, status: int, value: Object) -> None:
         held = self._held[token]
         held.is_telling = False
+        held.failures = 0
         if status >= 400:
             detail = value.get("detail", f"status {status}")
             log.warning("task %s: its %s was refused: %s", held.task_id, ask.name, detail)

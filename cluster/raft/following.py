@@ -49,6 +49,8 @@ class Follower(Elector):
         if message["term"] < self.term:
             self._answer_stale(peer)
             return False
+        if message["term"] > self.term:
+            self.step_down(message["term"])
         self._heard_the_leader()
         message["entries"] = [tuple(entry) for entry in message["entries"]]
         self._strip_matching_prefix(message)
@@ -93,9 +95,9 @@ class Follower(Elector):
         if message["term"] < self.term:
             self._answer_stale(peer)
             return False
-        self._heard_the_leader()
         if message["term"] > self.term or self.is_candidate:
             self.step_down(message["term"])
+        self._heard_the_leader()
         self.follow(self._roster[peer].node)
         answer = {"type": "heartbeat_ack", "round": message["round"]}
         self.dispatch(peer, answer, is_urgent=True)

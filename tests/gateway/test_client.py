@@ -190,6 +190,19 @@ async def test_whose_turn_does_not_come_is_told_that_nothing_was_sent(
         ended.pop().result()
 
 
+async def test_who_waits_for_a_turn_where_all_are_refused_is_refused_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(caller, "CALLING_MAX", 1)
+    full = Problem("cluster_full", "no room")
+    async with stranger(full, []) as url, Client(url, patience_seconds=0.2) as client:
+        ended = await asyncio.gather(
+            *(client.submit("a", 1) for _ in range(1_000)), return_exceptions=True
+        )
+
+    assert {type(one) for one in ended} == {ClusterFull}
+
+
 async def test_a_turn_that_comes_late_comes_as_long_as_others_are_answered(
     url: str, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

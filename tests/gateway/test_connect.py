@@ -189,11 +189,13 @@ async def test_who_waits_no_longer_keeps_no_place_at_the_node(url: str, queue: s
 
 async def test_what_is_over_may_be_taken_back_too(http: aiohttp.ClientSession) -> None:
     async with http.ws_connect("/connect", protocols=[PROTOCOL]) as socket:
-        for _ in range(2):  # The number is free again.
-            call = ["call", 1, "livez", {}]
-            await socket.send_bytes(msgpack.packb([["cancel", 1], call, ["cancel", 2]]))
+        for number in (1, 2):
+            call = ["call", number, "livez", {}]
+            await socket.send_bytes(
+                msgpack.packb([["cancel", number - 1 or 9], call, ["cancel", 9]])
+            )
             (reply,) = msgpack.unpackb((await socket.receive()).data)
-            assert reply[:3] == ["reply", 1, 200]
+            assert reply[:3] == ["reply", number, 200]
 
 
 async def test_what_was_in_flight_when_the_connection_closed_is_lost(url: str, queue: str) -> None:

@@ -225,6 +225,19 @@ async def test_a_peer_that_takes_no_answers_is_cut_off(
     writer.transport.abort()
 
 
+async def test_signs_of_life_are_no_message(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a worker without tasks would be cut off once it had pinged for a day."""
+    monkeypatch.setattr(bodies, "INLINE_BYTES_MAX", 100)
+    async with http.ws_connect("/connect", protocols=[PROTOCOL], autoping=False) as socket:
+        for _ in range(40):
+            await socket.ping(b"here")
+            assert (await socket.receive()).type is WSMsgType.PONG
+
+        assert bodies.bodies.bytes_held == 0
+
+
 async def opened_by_hand(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A WebSocket whose frames are ours to write."""
     at = URL(url)

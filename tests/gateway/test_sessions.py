@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,7 @@ from cluster.core.commands import Drain, Offer
 from cluster.core.queries import GetWorker
 from cluster.replica import Replica
 from gateway.ids import new_id
+from node.waiting import wait_until
 from tests.peers import WAIT_SECONDS, Peer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -271,3 +273,26 @@ async def test_what_was_reported_of_the_runs_counts_for_the_length_of_their_fram
     assert [[held["progress"] for held in part] for part in parts] == [
         [each] for each in reported.values()
     ]
+
+
+async def test_an_offer_that_is_taken_back_does_not_stand(
+    peer: Peer, queue: str, replica: Replica
+) -> None:
+    """Nobody would be told what it is given."""
+    offering = peer.connection.call(
+        "offer", {"id": peer.worker_id, "epoch": 1, "slots": 2}, timeout_seconds=WAIT_SECONDS
+    )
+    asking = asyncio.create_task(offering)
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    task_id = await submit(peer, queue)
+
+    async def is_withdrawn() -> bool:
+        worker = (await replica.read(GetWorker(peer.worker_id))).value
+        return worker is not None and worker.epoch == 3
+
+    await wait_until(is_withdrawn, what="the withdrawal", timeout_seconds=WAIT_SECONDS)
+    await peer.offer(2, 2)
+
+    assert [lease["id"] for lease in await peer.leased(1)] == [task_id]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from node.narrator import HumanNarrator, is_routine
+from node.narrator import HumanNarrator, JsonNarrator, Narrator, is_routine
 
 LINE = r"2026-01-31T12:00:00.123Z INFO worker1 node.runs task 7 failed in attempt 1"
 TRACE = (
@@ -38,3 +43,19 @@ def test_warnings_are_no_routine() -> None:
     assert is_routine(LINE)
     assert not is_routine(LINE.replace("INFO", "WARNING"))
     assert not is_routine("quorate: 127.0.0.1:5000 is taken by another program")
+
+
+@pytest.mark.parametrize("make", [HumanNarrator, JsonNarrator])
+def test_what_cannot_be_told_ends_nothing(
+    make: Callable[[], Narrator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log on a disk that is full, say: the cluster is worth more than its narration."""
+    told = False
+    with contextlib.suppress(OSError), Path("/dev/full").open("w") as full:  # At its end it fails.
+        monkeypatch.setattr(sys, "stdout", full)
+        narrator = make()
+        narrator.say("up", "3 nodes are up")
+        narrator.line("node1", "a line")
+        told = True
+
+    assert told

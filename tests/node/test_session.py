@@ -9,7 +9,7 @@ import pytest
 
 from node.actions import Action, Ask, Description, Joined, MoveOn, Start, Stop
 from node.outcomes import Completed, Failed
-from node.session import AGAIN_SECONDS, Session
+from node.session import AGAIN_SECONDS, FAILURES_MAX, Session
 
 GONE = (404, {"code": "worker_unknown"})
 OVER = (410, {"code": "worker_lost"})
@@ -346,6 +346,23 @@ def test_a_node_that_cannot_serve_is_left_for_another(wire: Wire, status: int) -
 
     wire.reconnect()
     assert wire.said()[-1] == ("complete", "t7", 7, 1)
+
+
+def test_what_every_node_fails_over_is_given_up(wire: Wire) -> None:
+    wire.lease(7)
+    wire.session.progressed(7, 1)
+    wire.session.finished(7, Completed(2))
+    for name in ("progress", "complete"):
+        for _ in range(FAILURES_MAX):
+            wire.actions()
+            wire.answer(name, 500, {"code": "internal", "detail": "an unexpected error"})
+            assert wire.said() == [("move on",)]
+            wire.reconnect()
+        wire.actions()
+        wire.answer(name, 500, {"code": "internal", "detail": "an unexpected error"})
+
+    told = "the result cannot be reported: an unexpected error"
+    assert wire.said() == [("fail", "t7", 7, told, False)]
 
 
 @pytest.mark.parametrize("name", ["register", "offer"])

@@ -203,3 +203,27 @@ def test_who_refuses_a_vote_gives_its_candidate_time_to_win_by_others(voter: Sta
     assert voter.says("pre_vote") == []
     voter.passes(TIMING.heartbeat * 0.2)
     assert voter.says("pre_vote") != []
+
+
+@pytest.mark.parametrize("kind", ["heartbeat", "append_entries"])
+def test_a_leader_that_hears_its_successor_helps_nobody_to_depose_it(
+    make_stand: MakeStand, kind: str
+) -> None:
+    stand = make_stand("node2")
+    stand.passes(TIMING.election_max)
+    stand.hears("node3", "pre_vote_granted", term=1)
+    stand.hears("node3", "response_vote")
+    stand.passes(0.0)
+    assert stand.engine.is_leader
+    stand.passes(TIMING.election_min)  # In which nobody answered it.
+
+    entries = {"prevLogIdx": 1, "prevLogTerm": 0, "entries": [], "commit_index": 1}
+    successor = {"type": kind, "from_term": 2, "term": 2, "round": 0, **entries}
+    stand.engine.receive("node1", successor)
+    asking = {"type": "pre_vote", "from_term": 2, "term": 3}
+    stand.engine.receive("node3", asking | {"last_log_index": 9, "last_log_term": 1})
+    stand.passes(0.0)
+
+    assert stand.engine.leader == "node1"
+    assert stand.engine.leader_contact() < TIMING.heartbeat
+    assert stand.says("pre_vote_granted") == []
