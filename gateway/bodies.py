@@ -123,8 +123,8 @@ class Arriving:
                 self._timer = self._loop.call_later(BODY_SECONDS_MAX, self._refuse, _too_slow())
 
     def dropped(self, size: int) -> None:
-        """So many of these were of no message."""
-        self.size -= size
+        """So many of these were of no message, or fewer: some may have been taken with another."""
+        self.size = max(0, self.size - size)
         if self.bytes_held:
             self._hold(self.size if self.size > INLINE_BYTES_MAX else 0)
 
