@@ -110,6 +110,9 @@ def thousandths(least: float, most: float) -> Check[int]:
     return Check(read, {"type": "number", "minimum": least, "maximum": most})
 
 
+wait_seconds = thousandths(0, 1e12)  # Whatever is asked for, a minute is waited at most.
+
+
 def one_of(choices: Mapping[str, T]) -> Check[T]:
     """One of the words, as what it stands for."""
 

@@ -39,7 +39,7 @@ RAFT = Field(
 )
 WAIT = Field(
     "wait",
-    checks.thousandths(0, 1e12),
+    checks.wait_seconds,
     "Seconds to wait until it has caught up and counts; more than 60 are never waited.",
     default=WAIT_SECONDS_MAX,
 )

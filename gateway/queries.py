@@ -90,7 +90,7 @@ FROM_INDEX = Field(
 )
 WAIT = Field(
     "wait",
-    checks.decimal_text(checks.thousandths(0, 1e12)),
+    checks.decimal_text(checks.wait_seconds),
     f"Seconds to wait for the task's end; {WAIT_SECONDS_MAX:g} at most.",
     default=0,
 )

@@ -122,7 +122,7 @@ NAME = Field("name", checks.text(characters_max=128), "How it is listed; its id 
 REGISTRATION = Shape("Registration", WORKER_ID, QUEUES, TYPES, TAGS, SLOTS, NAME)
 
 WANTED_MAX = Field("max", checks.integer(1, SLOTS_MAX), "How many tasks, at most.", default=1)
-WAIT = Field("wait", _check_seconds, "Seconds to wait for one; 60 at most.", default=0)
+WAIT = Field("wait", checks.wait_seconds, "Seconds to wait for one; 60 at most.", default=0)
 REQUEST_ID = Field(
     "request_id",
     checks.text(characters_max=128),

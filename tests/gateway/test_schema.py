@@ -266,6 +266,7 @@ def test_limits_and_waits_beyond_the_most_are_capped() -> None:
     assert (tasks.limit, tasks.status) == (1_000, TaskStatus.FAILED)
     assert wait_seconds == 60
     assert schema.wanted({"wait": 3_600}).wait_seconds == 60
+    assert schema.wanted({"wait": 4e8}).wait_seconds == 60
 
 
 def test_a_read_is_linearizable_unless_it_says_otherwise() -> None:
