@@ -117,12 +117,7 @@ class Child:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(announcements.write_end,),
-                env={
-                    **os.environ,
-                    PARENT_VARIABLE: str(os.getpid()),
-                    ANNOUNCE_VARIABLE: str(announcements.write_end),
-                    "PYTHONUNBUFFERED": "1",
-                },
+                env=_environment(announcements.write_end),
             )
         except BaseException:
             os.close(output)
@@ -185,6 +180,16 @@ class Child:
             await self.kill()
             return False
         return True
+
+
+def _environment(announce_to: int) -> dict[str, str]:
+    """A child's: whose it is, where it says that it is up, and that its lines come as they are."""
+    return {
+        **os.environ,
+        PARENT_VARIABLE: str(os.getpid()),
+        ANNOUNCE_VARIABLE: str(announce_to),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 async def _follow(
